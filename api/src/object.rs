@@ -1,0 +1,90 @@
+//! Objects as they are stored: JSON that begins with apiVersion, kind and metadata, and leaves out its resourceVersion.
+//!
+//! The resourceVersion is the revision at which the entry was modified, known only once the store has committed. It is
+//! spliced in when an object is read, which needs no parsing.
+
+use model::Kind;
+use serde_json::{Map, Value, json};
+use store::Entry;
+
+/// The key under which an object is stored.
+pub fn key(kind: &Kind, namespace: Option<&str>, name: &str) -> String {
+    format!("{}{name}", prefix(kind, namespace))
+}
+
+/// What the keys of all objects of a kind, or of those in one namespace, begin with.
+pub fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
+    let group = if kind.group.is_empty() { "core" } else { &kind.group };
+    match namespace {
+        Some(namespace) if kind.is_namespaced() => format!("/{group}/{}/{namespace}/", kind.plural),
+        _ => format!("/{group}/{}/", kind.plural),
+    }
+}
+
+/// How every stored object of a kind begins.
+pub fn head(kind: &Kind) -> String {
+    format!("{{\"apiVersion\":{},\"kind\":{},\"metadata\":{{", json!(kind.api_version()), json!(kind.kind))
+}
+
+/// The bytes to store.
+pub fn encode(kind: &Kind, object: Value) -> Vec<u8> {
+    let mut ordered = Map::new();
+    ordered.insert("apiVersion".into(), json!(kind.api_version()));
+    ordered.insert("kind".into(), json!(kind.kind));
+    ordered.insert("metadata".into(), Value::Null);
+    if let Value::Object(fields) = object {
+        for (name, value) in fields {
+            if name != "apiVersion" && name != "kind" && !value.is_null() {
+                ordered.insert(name, value);
+            }
+        }
+    }
+    if let Some(metadata) = ordered.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("resourceVersion");
+        metadata.retain(|_, value| !value.is_null());
+    }
+    serde_json::to_vec(&ordered).unwrap_or_default()
+}
+
+/// An entry as an object, with its resourceVersion; one that was never stored has none.
+pub fn decode(entry: &Entry) -> Value {
+    let mut object: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+    if entry.modified > 0 {
+        object["metadata"]["resourceVersion"] = json!(entry.modified.to_string());
+    }
+    object
+}
+
+/// Appends an entry's object as JSON; `typed` says whether apiVersion and kind are written.
+pub fn write(out: &mut Vec<u8>, head: &str, entry: &Entry, typed: bool) {
+    let rest = entry.value.get(head.len()..).unwrap_or_default();
+    out.extend_from_slice(if typed { head.as_bytes() } else { b"{\"metadata\":{" });
+    if entry.modified > 0 {
+        out.extend_from_slice(b"\"resourceVersion\":\"");
+        out.extend_from_slice(entry.modified.to_string().as_bytes());
+        out.extend_from_slice(b"\",");
+    }
+    out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_spliced_in() {
+        let kind = model::config_map::kind();
+        let object = json!({"data": {"a": "b"}, "metadata": {"resourceVersion": "1", "name": "x", "labels": null}, "kind": "?"});
+        let entry = Entry { key: key(&kind, Some("n"), "x"), value: encode(&kind, object).into(), created: 3, modified: 7 };
+        assert_eq!(entry.key, "/core/configmaps/n/x");
+        let mut out = Vec::new();
+        write(&mut out, &head(&kind), &entry, true);
+        let expected =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"resourceVersion": "7", "name": "x"}, "data": {"a": "b"}});
+        assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
+        assert_eq!(decode(&entry), expected);
+        out.clear();
+        write(&mut out, &head(&kind), &entry, false);
+        assert!(out.starts_with(b"{\"metadata\":{\"resourceVersion\":\"7\""));
+    }
+}

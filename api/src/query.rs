@@ -1,0 +1,88 @@
+//! The query of a request.
+
+use model::{Problem, ProblemKind};
+
+use crate::path::decoded;
+use crate::status::{Result, Status};
+
+/// The parameters of a request, by name; the first of a name counts.
+#[derive(Debug, Clone, Default)]
+pub struct Query(Vec<(String, String)>);
+
+/// What is done with fields that a kind does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// They are dropped or kept in silence.
+    Ignore,
+    /// The answer carries a warning for each.
+    Warn,
+    /// The request is refused.
+    Strict,
+}
+
+impl Query {
+    /// Takes a query apart. Pairs that are no UTF-8 are left out.
+    pub fn parse(text: &str) -> Self {
+        let pair = |pair: &str| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decoded(&name.replace('+', " "))?, decoded(&value.replace('+', " "))?))
+        };
+        Self(text.split('&').filter(|text| !text.is_empty()).filter_map(pair).collect())
+    }
+
+    /// The value of a parameter, when it is there and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a parameter says yes.
+    pub fn is_true(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, value)| key == name && matches!(value.as_str(), "true" | "1" | "True" | "TRUE" | "t" | "T"))
+    }
+
+    /// Whether a parameter is there at all.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
+
+    /// A whole number. Errors: 400 in Kubernetes' words.
+    pub fn number(&self, name: &str) -> Result<Option<i64>> {
+        self.get(name).map(|text| text.parse().map_err(|_| Status::bad_request(not_a_number("ParseInt", text)))).transpose()
+    }
+
+    /// Whether nothing may be kept. Errors: 422 for a value other than `All`.
+    pub fn dry_run(&self, options: &str) -> Result<bool> {
+        let sent = self.0.iter().find(|(name, _)| name == "dryRun").map(|(_, value)| value.as_str());
+        match sent {
+            None => Ok(false),
+            Some("All") => Ok(true),
+            Some(other) => {
+                let detail = format!("[{other:?}]: supported values: \"All\"");
+                Err(Status::invalid_options(options, Problem::new(ProblemKind::NotSupported, "dryRun", detail)))
+            }
+        }
+    }
+
+    /// What to do with unknown fields. Errors: 422 for a mode that there is not.
+    pub fn field_validation(&self, options: &str) -> Result<FieldValidation> {
+        match self.get("fieldValidation") {
+            None | Some("Warn") => Ok(FieldValidation::Warn),
+            Some("Ignore") => Ok(FieldValidation::Ignore),
+            Some("Strict") => Ok(FieldValidation::Strict),
+            Some(other) => {
+                let detail = format!("{other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
+                Err(Status::invalid_options(options, Problem::new(ProblemKind::NotSupported, "fieldValidation", detail)))
+            }
+        }
+    }
+
+    /// The pairs, as they came.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+}
+
+/// The words for a text that is no number.
+pub fn not_a_number(function: &str, text: &str) -> String {
+    format!("strconv.{function}: parsing {text:?}: invalid syntax")
+}

@@ -1,0 +1,156 @@
+//! From a request to the verb that serves it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use model::Kind;
+
+use crate::access::{Identity, authorize, authorize_path, verb};
+use crate::path::Place;
+use crate::query::Query;
+use crate::registry::Served;
+use crate::status::{Result, Status};
+use crate::table::Include;
+use crate::{BODY_BYTES_MAX, Server, access, answer, discovery, object, openapi, pod_streams, verbs};
+
+/// A request for a resource, with all that its verb needs.
+pub struct Call {
+    pub server: Arc<Server>,
+    pub served: Arc<Served>,
+    pub place: Place,
+    pub query: Query,
+    pub headers: HeaderMap,
+
+    pub body: Bytes,
+}
+
+impl Call {
+    /// The object's name. Errors: 405 where the path has none.
+    pub fn name(&self) -> Result<&str> {
+        self.place.name.as_deref().ok_or_else(Status::method_not_allowed)
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> &Kind {
+        &self.served.kind
+    }
+
+    /// The key of the object of this name.
+    pub fn key(&self, name: &str) -> String {
+        object::key(&self.served.kind, self.place.namespace.as_deref(), name)
+    }
+
+    /// The form of the answer. Errors: 406, and 400 for a table of nobody knows what.
+    pub fn accepted(&self) -> Result<answer::Accepted> {
+        let accepted = answer::Accepted::from_headers(&self.headers)?;
+        if accepted.view == answer::View::Table {
+            Include::parse(self.query.get("includeObject"))?;
+        }
+        Ok(accepted)
+    }
+}
+
+/// Serves any request; every error becomes a Status.
+pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
+    match route(server, request).await {
+        Ok(response) => response,
+        Err(status) => status.into_response(),
+    }
+}
+
+async fn route(server: Arc<Server>, request: Request<Body>) -> Result<Response> {
+    let (parts, body) = request.into_parts();
+    let user = match parts.extensions.get::<Identity>() {
+        Some(Identity(user)) => user.clone(),
+        None => server.access.authenticate(&parts.headers)?,
+    };
+    let path = parts.uri.path();
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let Some(place) = Place::parse(path) else {
+        authorize_path(&user, path)?;
+        return elsewhere(&server, &parts.method, path, &parts.headers);
+    };
+    let is_watch = query.is_true("watch") || place.watch;
+    authorize(&user, verb(&parts.method, &place, is_watch), &place)?;
+    let Some(served) = server.registry.find(&place.group, &place.version, &place.resource).cloned() else {
+        return Ok(unknown(&server, &place));
+    };
+    let body = read(body).await?;
+    let call = Call { server, served, place, query, headers: parts.headers, body };
+    dispatch(&call, &parts.method, is_watch).await
+}
+
+/// Plain text for a group that there is not, a Status for a resource of a version that there is.
+fn unknown(server: &Server, place: &Place) -> Response {
+    let known = server.registry.group_versions().contains(&(place.group.as_str(), place.version.as_str()));
+    if known { Status::no_such_resource().into_response() } else { page_not_found() }
+}
+
+/// Kubernetes' answer where nothing is.
+pub fn page_not_found() -> Response {
+    answer::bytes(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", Bytes::from_static(b"404 page not found\n"))
+}
+
+async fn read(body: Body) -> Result<Bytes> {
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(BODY_BYTES_MAX)),
+        Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),
+    }
+}
+
+fn elsewhere(server: &Server, method: &Method, path: &str, headers: &HeaderMap) -> Result<Response> {
+    if method != Method::GET {
+        return Err(Status::method_not_allowed());
+    }
+    match path.trim_end_matches('/') {
+        "/healthz" | "/livez" | "/readyz" | "/livez/ping" | "/readyz/ping" | "/healthz/ping" => {
+            Ok(answer::bytes(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"ok")))
+        }
+        path if path.starts_with("/openapi/") => openapi::serve(server, path, headers),
+        path => discovery::serve(server, path, headers),
+    }
+}
+
+async fn dispatch(call: &Call, method: &Method, is_watch: bool) -> Result<Response> {
+    if let Some(subresource) = call.place.subresource.as_deref() {
+        return subresources(call, method, subresource).await;
+    }
+    let (kind, named) = (call.kind(), call.place.name.is_some());
+    let misplaced = kind.is_namespaced() && call.place.namespace.is_none();
+    match (method.as_str(), named) {
+        ("GET", _) if is_watch => verbs::watch(call).await,
+        ("GET", false) => verbs::list(call).await,
+        _ if misplaced || (!kind.is_namespaced() && call.place.namespace.is_some()) => Err(Status::method_not_allowed()),
+        ("GET", true) => verbs::get(call).await,
+        ("POST", false) => verbs::create(call).await,
+        ("PUT", true) => verbs::update(call, false).await,
+        ("PATCH", true) => verbs::patch(call, false).await,
+        ("DELETE", true) => verbs::delete(call).await,
+        ("DELETE", false) if access::verbs(kind).contains(&"deletecollection") => verbs::delete_collection(call).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+async fn subresources(call: &Call, method: &Method, subresource: &str) -> Result<Response> {
+    let kind = call.kind();
+    let known = |name: &str| kind.subresources.iter().any(|(other, _)| other == name);
+    match (subresource, method.as_str()) {
+        ("status", "GET") if kind.status => verbs::get(call).await,
+        ("status", "PUT") if kind.status => verbs::update(call, true).await,
+        ("status", "PATCH") if kind.status => verbs::patch(call, true).await,
+        ("scale", "GET" | "PUT" | "PATCH") if kind.scale.is_some() => verbs::scale(call, method).await,
+        ("log", "GET") if known("log") => pod_streams::log(call).await,
+        ("binding", "POST") if known("binding") => verbs::bind(call).await,
+        ("finalize", "PUT") if known("finalize") => verbs::finalize(call).await,
+        (name, _) if known(name) || (name == "status" && kind.status) || (name == "scale" && kind.scale.is_some()) => {
+            Err(Status::method_not_allowed())
+        }
+        _ => Err(Status::no_such_resource()),
+    }
+}

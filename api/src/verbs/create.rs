@@ -1,0 +1,107 @@
+//! `POST`: a new object.
+
+use axum::response::Response;
+use http::StatusCode;
+use model::Kind;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use store::{Compare, Entry, Error, Transaction};
+
+use super::read::respond;
+use crate::serve::Call;
+use crate::status::{Result, Status};
+use crate::{admit, answer, body, claims, object, owners};
+
+/// Creates an object. Errors: 400, 404 for a namespace that is not there, 403 for one that is going, 409, 422.
+pub async fn create(call: &Call) -> Result<Response> {
+    let (kind, served) = (call.kind(), &call.served);
+    let accepted = call.accepted()?;
+    let dry_run = call.query.dry_run("CreateOptions")?;
+    let mode = call.query.field_validation("CreateOptions")?;
+    let mut object = body::object(kind, &call.headers, &call.body)?;
+    admit::place(kind, &call.place, &mut object)?;
+    let warnings = admit::shape(served, &mut object, mode)?;
+    let uid = uuid::Uuid::new_v4().to_string();
+    admit::new_object(served, &mut object, call.server.clock.now(), &uid, &suffix(&uid))?;
+    object["metadata"]["managedFields"] = owners::created(call, &object);
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let entry = keep(call, &name, object, dry_run).await?;
+    let mut response = respond(call, accepted, StatusCode::CREATED, &entry);
+    answer::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+pub(super) async fn keep(call: &Call, name: &str, object: Value, dry_run: bool) -> Result<Entry> {
+    let (kind, store) = (call.kind(), &call.server.store);
+    let key = call.key(name);
+    let mut transaction = Transaction::new().when(Compare::Absent(key.clone()));
+    let namespace = call.place.namespace.as_deref().filter(|_| kind.is_namespaced());
+    let namespace_key = namespace.map(|namespace| object::key(&model::namespace::kind(), None, namespace));
+    if let (Some(namespace), Some(namespace_key)) = (namespace, &namespace_key) {
+        check_namespace(call, name, namespace, namespace_key).await?;
+        transaction = transaction.when(Compare::Present(namespace_key.clone()));
+    }
+    transaction = claims::take(call, transaction, &Value::Null, &object).await?;
+    let bytes = bytes::Bytes::from(object::encode(kind, object));
+    let entry = |revision| Entry { key: key.clone(), value: bytes.clone(), created: revision, modified: revision };
+    if dry_run {
+        return match store.get(&key, None).await? {
+            Some(there) => Err(taken(kind, name, &there)),
+            None => Ok(entry(0)),
+        };
+    }
+    match store.commit(transaction.put(&key, bytes.clone())).await {
+        Ok(committed) => Ok(entry(committed.revision)),
+        Err(Error::Conflict { key: conflicting, .. }) => Err(refused(call, name, &key, &conflicting, namespace).await?),
+        Err(other) => Err(other.into()),
+    }
+}
+
+async fn refused(call: &Call, name: &str, key: &str, conflicting: &str, namespace: Option<&str>) -> Result<Status> {
+    if conflicting == key {
+        let there = call.server.store.get(key, None).await?;
+        return Ok(there.map_or_else(|| Status::already_exists(call.kind(), name, false), |there| taken(call.kind(), name, &there)));
+    }
+    if claims::is_claim(conflicting) {
+        return Ok(Status::conflict_because(call.kind(), name, "a route was claimed by another object meanwhile; try again"));
+    }
+    Ok(Status::not_found(&model::namespace::kind(), namespace.unwrap_or_default()))
+}
+
+fn taken(kind: &Kind, name: &str, there: &Entry) -> Status {
+    let terminating = object::decode(there)["metadata"]["deletionTimestamp"].is_string();
+    Status::already_exists(kind, name, terminating)
+}
+
+async fn check_namespace(call: &Call, name: &str, namespace: &str, key: &str) -> Result<()> {
+    let kind = call.kind();
+    let Some(entry) = call.server.store.get(key, None).await? else {
+        return Err(Status::not_found(&model::namespace::kind(), namespace));
+    };
+    if !is_terminating(&entry.value) {
+        return Ok(());
+    }
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let causes = serde_json::json!([{
+        "reason": "NamespaceTerminating", "field": "metadata.namespace", "message": format!("namespace {namespace} is being terminated"),
+    }]);
+    let mut details = serde_json::json!({"name": name, "group": kind.group, "kind": kind.plural, "causes": causes});
+    if let Some(fields) = details.as_object_mut() {
+        fields.retain(|_, value| value != "");
+    }
+    Err(Status::forbidden(details, format!("{} {name:?} is forbidden: {why}", kind.qualified_plural())))
+}
+
+/// Whether a stored namespace is going away; parsed only when the word occurs at all.
+fn is_terminating(stored: &[u8]) -> bool {
+    const WORD: &[u8] = b"\"deletionTimestamp\"";
+    stored.windows(WORD.len()).any(|window| window == WORD)
+        && serde_json::from_slice::<Value>(stored).is_ok_and(|object| object["metadata"]["deletionTimestamp"].is_string())
+}
+
+/// Five letters and digits for a generated name, without vowels and look-alikes, drawn from a fresh uid.
+pub(super) fn suffix(uid: &str) -> String {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let digest = Sha256::digest(uid);
+    digest.iter().take(5).map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
+}

@@ -1,0 +1,185 @@
+//! `DELETE`: an object goes, at once or when whoever holds it lets go.
+
+use axum::response::Response;
+use http::StatusCode;
+use jiff::SignedDuration;
+use model::Kind;
+use serde_json::{Value, json};
+use store::{Compare, Entry, Error, ListOptions, Transaction};
+
+use super::read::{Selection, respond};
+use super::update::is_finished;
+use crate::serve::Call;
+use crate::status::{Result, Status};
+use crate::{admit, answer, body, claims, object};
+
+const TRIES_MAX: usize = 32;
+
+/// What a deletion was told.
+struct Deletion {
+    uid: Option<String>,
+    version: Option<String>,
+    grace_seconds: Option<i64>,
+    finalizer: Option<&'static str>,
+    dry_run: bool,
+}
+
+/// Deletes one object. Answers the object where it stays for a while, a Status where it is gone. Errors: 404, 409.
+pub async fn delete(call: &Call) -> Result<Response> {
+    let accepted = call.accepted()?;
+    let deletion = Deletion::read(call)?;
+    let (kind, name) = (call.kind(), call.name()?);
+    for _ in 0..TRIES_MAX {
+        let entry = call.server.store.get(&call.key(name), None).await?.ok_or_else(|| Status::not_found(kind, name))?;
+        match remove(call, &entry, &deletion).await {
+            Err(Error::Conflict { .. }) => {}
+            Err(other) => return Err(other.into()),
+            Ok(removed) => {
+                let (left, gone) = removed?;
+                if !gone || answers_object(kind) {
+                    return Ok(respond(call, accepted, StatusCode::OK, &left));
+                }
+                let uid = object::decode(&left)["metadata"]["uid"].clone();
+                let mut details = json!({"name": name, "group": kind.group, "kind": kind.plural, "uid": uid});
+                if let Some(fields) = details.as_object_mut() {
+                    fields.retain(|_, value| value != "");
+                }
+                let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
+                return Ok(answer::value(accepted.format, StatusCode::OK, &status));
+            }
+        }
+    }
+    Err(Status::conflict(kind, name))
+}
+
+fn answers_object(kind: &Kind) -> bool {
+    kind.group.is_empty() && ["Pod", "Namespace", "ServiceAccount"].contains(&kind.kind.as_str())
+}
+
+/// Deletes every object that a list with the same query would give, and answers that list.
+pub async fn delete_collection(call: &Call) -> Result<Response> {
+    let accepted = call.accepted()?;
+    let deletion = Deletion::read(call)?;
+    let selection = Selection::parse(call.kind(), &call.query, None)?;
+    let prefix = object::prefix(call.kind(), call.place.namespace.as_deref());
+    let page = call.server.store.list(ListOptions { prefix, ..ListOptions::default() }).await?;
+    let mut items = Vec::new();
+    for listed in page.entries {
+        if !selection.matches(&object::decode(&listed)) {
+            continue;
+        }
+        for _ in 0..TRIES_MAX {
+            let Some(entry) = call.server.store.get(&listed.key, None).await? else { break };
+            match remove(call, &entry, &deletion).await {
+                Err(Error::Conflict { .. }) => {}
+                Err(other) => return Err(other.into()),
+                Ok(removed) => {
+                    items.push(object::decode(&removed?.0));
+                    break;
+                }
+            }
+        }
+    }
+    let kind = call.kind();
+    let metadata = json!({"resourceVersion": page.revision.to_string()});
+    let list = json!({"kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": metadata, "items": items});
+    Ok(answer::value(accepted.format, StatusCode::OK, &list))
+}
+
+/// Marks or removes an object. Returns what is left of it, and whether it is gone.
+async fn remove(call: &Call, entry: &Entry, deletion: &Deletion) -> store::Result<Result<(Entry, bool)>> {
+    let kind = call.kind();
+    let before = object::decode(entry);
+    if let Err(status) = deletion.check(kind, &before, entry.modified) {
+        return Ok(Err(status));
+    }
+    let mut after = before.clone();
+    deletion.mark(kind, &mut after, call.server.clock.now());
+    let gone = is_finished(&after);
+    let condition = Transaction::new().when(Compare::Modified(entry.key.clone(), entry.modified));
+    let transaction = match claims::take(call, condition, &before, if gone { &Value::Null } else { &after }).await {
+        Ok(transaction) => transaction,
+        Err(status) => return Ok(Err(status)),
+    };
+    let value = bytes::Bytes::from(object::encode(kind, after));
+    let transaction = if gone { transaction.delete(&entry.key) } else { transaction.put(&entry.key, value.clone()) };
+    let revision = if deletion.dry_run { entry.modified } else { call.server.store.commit(transaction).await?.revision };
+    Ok(Ok((Entry { key: entry.key.clone(), value, created: entry.created, modified: revision }, gone)))
+}
+
+impl Deletion {
+    fn read(call: &Call) -> Result<Self> {
+        let body = body::options(&call.headers, &call.body)?;
+        let asked = |name: &str| {
+            let sent = body[name].as_str().map(str::to_owned);
+            if body.is_null() { call.query.get(name).map(str::to_owned) } else { sent }
+        };
+        let grace_seconds = if body.is_null() { call.query.number("gracePeriodSeconds")? } else { body["gracePeriodSeconds"].as_i64() };
+        let orphans = body["orphanDependents"].as_bool();
+        let finalizer = match (asked("propagationPolicy").as_deref(), orphans) {
+            (Some("Orphan"), _) | (None, Some(true)) => Some("orphan"),
+            (Some("Foreground"), _) => Some("foregroundDeletion"),
+            (Some("Background") | None, _) => None,
+            (Some(other), _) => {
+                let detail = format!("{other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\"");
+                let problem = model::Problem::new(model::ProblemKind::NotSupported, "propagationPolicy", detail);
+                return Err(Status::invalid_options("DeleteOptions", problem));
+            }
+        };
+        let dry_run = if body.is_null() { call.query.dry_run("DeleteOptions")? } else { body["dryRun"] == json!(["All"]) };
+        let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
+        Ok(Self { uid: text("uid"), version: text("resourceVersion"), grace_seconds, finalizer, dry_run })
+    }
+
+    fn check(&self, kind: &Kind, object: &Value, modified: u64) -> Result<()> {
+        let metadata = &object["metadata"];
+        let (name, uid) = (metadata["name"].as_str().unwrap_or_default(), metadata["uid"].as_str().unwrap_or_default());
+        if let Some(asked) = self.uid.as_deref().filter(|asked| *asked != uid) {
+            let why = format!(
+                "the UID in the precondition ({asked}) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
+            );
+            return Err(Status::precondition(kind, name, &why));
+        }
+        if let Some(asked) = self.version.as_deref().filter(|asked| *asked != modified.to_string()) {
+            let why = format!(
+                "the ResourceVersion in the precondition ({asked}) does not match the ResourceVersion in record ({modified}). The object might have been modified"
+            );
+            return Err(Status::precondition(kind, name, &why));
+        }
+        Ok(())
+    }
+
+    /// Marks an object as being deleted. A Pod on a node keeps its grace, until its agent deletes it with a grace of 0.
+    fn mark(&self, kind: &Kind, object: &mut Value, now: jiff::Timestamp) {
+        let graceful =
+            kind.group.is_empty() && kind.kind == "Pod" && object["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
+        let ended = ["Succeeded", "Failed"].contains(&object["status"]["phase"].as_str().unwrap_or_default());
+        let own_grace = object["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
+        let mut grace = if graceful && !ended { self.grace_seconds.unwrap_or(own_grace).max(0) } else { 0 };
+        let metadata = &mut object["metadata"];
+        if metadata["deletionTimestamp"].is_string() {
+            let current = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+            grace = if self.grace_seconds.is_some() { grace.min(current) } else { current };
+            metadata["deletionGracePeriodSeconds"] = json!(grace);
+            return;
+        }
+        let end = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
+        metadata["deletionTimestamp"] = json!(admit::timestamp(end));
+        metadata["deletionGracePeriodSeconds"] = json!(grace);
+        if let Some(finalizer) = self.finalizer {
+            let mut finalizers = metadata["finalizers"].as_array().cloned().unwrap_or_default();
+            if !finalizers.contains(&json!(finalizer)) {
+                finalizers.push(json!(finalizer));
+            }
+            metadata["finalizers"] = json!(finalizers);
+        }
+        let generation = metadata["generation"].as_i64().filter(|_| kind.generation && metadata["finalizers"].is_array());
+        if let Some(generation) = generation {
+            metadata["generation"] = json!(generation + 1);
+        }
+        admit::drop_nulls(metadata);
+        if kind.kind == "Namespace" && kind.group.is_empty() {
+            object["status"]["phase"] = json!("Terminating");
+        }
+    }
+}

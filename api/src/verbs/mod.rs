@@ -1,0 +1,20 @@
+//! One file for each verb.
+
+mod apply;
+mod create;
+mod delete;
+mod finalize;
+mod patch;
+mod read;
+mod scale;
+mod update;
+mod watch;
+
+pub use create::create;
+pub use delete::{delete, delete_collection};
+pub use finalize::{bind, finalize};
+pub use patch::patch_types;
+pub use read::{get, list};
+pub use scale::scale;
+pub use update::{patch, update};
+pub use watch::watch;

@@ -1,0 +1,237 @@
+//! `GET`: one object, or a list.
+
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::StatusCode;
+use logic::selector::{FieldSelector, LabelSelector};
+use model::{Kind, Problem, ProblemKind};
+use serde_json::{Value, json};
+use store::{Entry, ListOptions};
+
+use crate::answer::{self, Accepted, View};
+use crate::query::{Query, not_a_number};
+use crate::serve::Call;
+use crate::status::{Result, Status};
+use crate::table::{Include, table};
+use crate::{object, registry::Served};
+
+/// Reads one object. Errors: 404, 406.
+pub async fn get(call: &Call) -> Result<Response> {
+    let accepted = call.accepted()?;
+    let name = call.name()?;
+    if let Some(version) = call.query.get("resourceVersion") {
+        let asked: u64 = version.parse().map_err(|_| {
+            Status::unexplained(format!("resourceVersion: Invalid value: {version:?}: {}", not_a_number("ParseUint", version)))
+        })?;
+        not_ahead(asked, call.server.store.revision())?;
+    }
+    let entry = call.server.store.get(&call.key(name), None).await?.ok_or_else(|| Status::not_found(call.kind(), name))?;
+    Ok(respond(call, accepted, StatusCode::OK, &entry))
+}
+
+/// An object as an answer, in the form asked for.
+pub fn respond(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry) -> Response {
+    match accepted.view {
+        View::Whole => {
+            let mut json = Vec::with_capacity(entry.value.len() + 40);
+            object::write(&mut json, &call.served.head, entry, true);
+            answer::json_bytes(accepted.format, code, json)
+        }
+        View::Metadata => answer::value(accepted.format, code, &answer::metadata_only(&object::decode(entry))),
+        View::Table => {
+            let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
+            let metadata = json!({"resourceVersion": entry.modified.to_string()});
+            let table = table(call.kind(), &[object::decode(entry)], &metadata, include, true, call.server.clock.now());
+            answer::value(accepted.format, code, &table)
+        }
+    }
+}
+
+/// Which objects a list or watch asks for.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    pub labels: LabelSelector,
+    pub fields: FieldSelector,
+}
+
+impl Selection {
+    /// Reads the selectors of a query. Errors: 400 for one that cannot be read or names a field that cannot be selected by.
+    pub fn parse(kind: &Kind, query: &Query, name: Option<&str>) -> Result<Self> {
+        let bad = |error: logic::selector::NotASelector| Status::bad_request(error.to_string());
+        let labels = LabelSelector::parse(query.get("labelSelector").unwrap_or_default()).map_err(bad)?;
+        let text = query.get("fieldSelector").unwrap_or_default();
+        let text = name.map_or_else(|| text.to_owned(), |name| format!("metadata.name={name},{text}"));
+        let fields = FieldSelector::parse(&text).map_err(bad)?;
+        for field in fields.fields() {
+            let known =
+                ["metadata.name", "metadata.namespace"].contains(&field) || kind.selectable_fields.iter().any(|other| other == field);
+            if !known {
+                return Err(Status::bad_request(format!("{field:?} is not a known field selector: only {}", selectable(kind))));
+            }
+        }
+        Ok(Self { labels, fields })
+    }
+
+    /// Whether everything is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// Whether an object is asked for.
+    pub fn matches(&self, object: &Value) -> bool {
+        self.labels.matches(object) && self.fields.matches(object)
+    }
+}
+
+fn selectable(kind: &Kind) -> String {
+    let fields = ["metadata.name", "metadata.namespace"].into_iter().chain(kind.selectable_fields.iter().map(String::as_str));
+    fields.map(|field| format!("{field:?}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Lists objects. Errors: 400, 410 for a version no longer kept, 422, 504 for one not reached.
+pub async fn list(call: &Call) -> Result<Response> {
+    let accepted = call.accepted()?;
+    let kind = call.kind();
+    let selection = Selection::parse(kind, &call.query, call.place.name.as_deref())?;
+    check_list_options(&call.query)?;
+    let (mut options, limit) = list_options(call)?;
+    let mut chosen: Vec<Entry> = Vec::new();
+    let (revision, remaining) = loop {
+        let page = call.server.store.list(options.clone()).await?;
+        options.at = Some(page.revision);
+        options.after = page.entries.last().map(|entry| entry.key.clone());
+        chosen.extend(page.entries.into_iter().filter(|entry| selection.is_empty() || selection.matches(&object::decode(entry))));
+        let full = limit.is_some_and(|limit| chosen.len() >= limit);
+        if page.remaining == 0 || full {
+            break (page.revision, page.remaining);
+        }
+    };
+    let mut metadata = json!({"resourceVersion": revision.to_string()});
+    let cut = limit.is_some_and(|limit| chosen.len() > limit);
+    chosen.truncate(limit.unwrap_or(usize::MAX));
+    if remaining > 0 || cut {
+        metadata["continue"] = json!(token(revision, chosen.last().map(|entry| entry.key.as_str()).unwrap_or_default()));
+        if selection.is_empty() {
+            metadata["remainingItemCount"] = json!(remaining);
+        }
+    } else if !kind.group.is_empty() && !kind.group.ends_with(".k8s.io") {
+        metadata["continue"] = json!("");
+    }
+    Ok(respond_list(call, accepted, &chosen, &metadata))
+}
+
+fn list_options(call: &Call) -> Result<(ListOptions, Option<usize>)> {
+    let query = &call.query;
+    let prefix = object::prefix(call.kind(), call.place.namespace.as_deref());
+    let mut limit = query.number("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
+    let mut options = ListOptions { prefix, ..ListOptions::default() };
+    let version = version(query)?;
+    if let Some(text) = query.get("continue") {
+        if version.is_some_and(|version| version != 0) {
+            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        let (at, after) = parse_token(text)?;
+        options.at = Some(at);
+        options.after = Some(after);
+    } else if let Some(version) = version {
+        not_ahead(version, call.server.store.revision())?;
+        if version == 0 {
+            limit = None; // as Kubernetes answers from its cache
+        } else if query.get("resourceVersionMatch") == Some("Exact") || (limit.is_some() && !query.has("resourceVersionMatch")) {
+            options.at = Some(version);
+        }
+    }
+    // A selector chooses after the store has paged, so its pages are read in larger steps.
+    options.limit = limit.map(|limit| if query.has("labelSelector") || query.has("fieldSelector") { limit.max(500) } else { limit });
+    Ok((options, limit))
+}
+
+fn version(query: &Query) -> Result<Option<u64>> {
+    let parse = |text: &str| {
+        let words = not_a_number("ParseUint", text);
+        text.parse()
+            .map_err(|_| Status::bad_request(format!("invalid resource version: resourceVersion: Invalid value: {text:?}: {words}")))
+    };
+    query.get("resourceVersion").map(parse).transpose()
+}
+
+/// Errors: 504 when `asked` lies ahead of `current`.
+pub fn not_ahead(asked: u64, current: u64) -> Result<()> {
+    if asked > current { Err(Status::version_too_large(asked, current)) } else { Ok(()) }
+}
+
+fn check_list_options(query: &Query) -> Result<()> {
+    let refuse = |kind, field: &str, detail: &str| Err(Status::invalid_options("ListOptions", Problem::new(kind, field, detail)));
+    let (matching, version) = (query.get("resourceVersionMatch"), query.get("resourceVersion"));
+    if query.has("sendInitialEvents") {
+        return refuse(ProblemKind::Forbidden, "sendInitialEvents", "sendInitialEvents is forbidden for list");
+    }
+    let field = "resourceVersionMatch";
+    match (matching, version) {
+        (Some(_), _) if query.get("continue").is_some() => {
+            refuse(ProblemKind::Forbidden, field, "resourceVersionMatch is forbidden when continue is provided")
+        }
+        (Some(_), None) => refuse(ProblemKind::Forbidden, field, "resourceVersionMatch is forbidden unless resourceVersion is provided"),
+        (Some("Exact"), Some("0")) => {
+            refuse(ProblemKind::Forbidden, field, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
+        }
+        (Some(other), _) if other != "Exact" && other != "NotOlderThan" => {
+            let detail = format!("{other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\"");
+            refuse(ProblemKind::NotSupported, field, &detail)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn respond_list(call: &Call, accepted: Accepted, entries: &[Entry], metadata: &Value) -> Response {
+    let kind = call.kind();
+    let objects = || entries.iter().map(object::decode).collect::<Vec<_>>();
+    let value = match accepted.view {
+        View::Whole => return answer::json_bytes(accepted.format, StatusCode::OK, list_json(&call.served, entries, metadata)),
+        View::Table => {
+            let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
+            table(kind, &objects(), metadata, include, true, call.server.clock.now())
+        }
+        View::Metadata => {
+            let items: Vec<Value> = objects().iter().map(answer::metadata_only).collect();
+            json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items})
+        }
+    };
+    answer::value(accepted.format, StatusCode::OK, &value)
+}
+
+/// A list, put together from stored bytes. Items of core kinds carry no apiVersion and kind, as Kubernetes has it.
+fn list_json(served: &Served, entries: &[Entry], metadata: &Value) -> Vec<u8> {
+    let kind = &served.kind;
+    let size: usize = entries.iter().map(|entry| entry.value.len() + 40).sum();
+    let mut json = Vec::with_capacity(size + 200);
+    let head = format!(
+        "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[",
+        json!(format!("{}List", kind.kind)),
+        json!(kind.api_version())
+    );
+    json.extend_from_slice(head.as_bytes());
+    for (at, entry) in entries.iter().enumerate() {
+        if at > 0 {
+            json.push(b',');
+        }
+        object::write(&mut json, &served.head, entry, !kind.keeps_unknown);
+    }
+    json.extend_from_slice(b"]}");
+    json
+}
+
+fn token(revision: u64, after: &str) -> String {
+    URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": after}).to_string())
+}
+
+fn parse_token(text: &str) -> Result<(u64, String)> {
+    let invalid = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|error| invalid(&error.to_string()))?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
+    match (value["rv"].as_u64(), value["start"].as_str()) {
+        (Some(revision), Some(start)) => Ok((revision, start.to_owned())),
+        _ => Err(invalid("it has no version and start")),
+    }
+}

@@ -1,0 +1,73 @@
+//! `…/scale`: how many copies, whatever else the object says.
+
+use axum::response::Response;
+use http::{Method, StatusCode};
+use model::{Problem, Scale};
+use serde_json::{Value, json};
+
+use super::update::change;
+use crate::serve::Call;
+use crate::status::{Result, Status};
+use crate::{answer, body, object};
+
+/// Reads, replaces or patches a scale. Errors: 404, 409, 422 for an object that has no single scale.
+pub async fn scale(call: &Call, method: &Method) -> Result<Response> {
+    let accepted = call.accepted()?;
+    let (kind, name) = (call.kind(), call.name()?);
+    let scale = kind.scale.ok_or_else(Status::no_such_resource)?;
+    let entry = call.server.store.get(&call.key(name), None).await?.ok_or_else(|| Status::not_found(kind, name))?;
+    let current = shown(call, &scale, &object::decode(&entry))?;
+    if method == Method::GET {
+        return Ok(answer::value(accepted.format, StatusCode::OK, &current));
+    }
+    let dry_run = call.query.dry_run("UpdateOptions")?;
+    let sent = wanted(call, method, &current)?;
+    let version = sent["metadata"]["resourceVersion"].as_str().filter(|version| method == Method::PUT && !version.is_empty());
+    let version = version.map(|version| version.parse().map_err(|_| Status::bad_request("metadata.resourceVersion: expected a number")));
+    let replicas = match &sent["spec"]["replicas"] {
+        Value::Null => 0,
+        value => value.as_i64().filter(|replicas| *replicas >= 0).ok_or_else(|| {
+            let problem = Problem::invalid("spec.replicas", format!("{value}: must be greater than or equal to 0"));
+            Status::invalid("autoscaling", "Scale", name, &[problem])
+        })?,
+    };
+    let entry = change(call, version.transpose()?, false, dry_run, |before| {
+        let mut after = before.clone();
+        (scale.write)(&mut after, replicas).map_err(|refused| Status::unprocessable(refused.to_string()))?;
+        Ok(after)
+    })
+    .await?;
+    Ok(answer::value(accepted.format, StatusCode::OK, &shown(call, &scale, &object::decode(&entry))?))
+}
+
+fn wanted(call: &Call, method: &Method, current: &Value) -> Result<Value> {
+    if method == Method::PUT {
+        return body::object(call.kind(), &call.headers, &call.body);
+    }
+    let patch = body::json("Scale", &call.body)?;
+    let mut sent = current.clone();
+    match body::media_type(&call.headers).as_str() {
+        "application/merge-patch+json" => logic::patch::merge(&mut sent, &patch),
+        "application/json-patch+json" => {
+            let patch: json_patch::Patch = serde_json::from_value(patch).map_err(|error| Status::bad_request(error.to_string()))?;
+            json_patch::patch(&mut sent, &patch).map_err(|error| Status::unprocessable(error.to_string()))?;
+        }
+        other => {
+            return Err(Status::unsupported_media_type(other, &["application/json-patch+json", "application/merge-patch+json"]));
+        }
+    }
+    Ok(sent)
+}
+
+fn shown(call: &Call, scale: &Scale, object: &Value) -> Result<Value> {
+    let (wanted, actual, selector) = (scale.read)(object).map_err(|refused| Status::unprocessable(refused.to_string()))?;
+    let from = &object["metadata"];
+    let mut metadata = json!({"name": call.name()?});
+    for field in ["namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        metadata[field] = from[field].clone();
+    }
+    Ok(json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
+        "spec": {"replicas": wanted}, "status": {"replicas": actual, "selector": selector},
+    }))
+}

@@ -1,0 +1,177 @@
+//! `PUT` and `PATCH`: a changed object.
+
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::Value;
+use store::{Compare, Entry, Error, Transaction};
+
+use super::patch::{APPLY, Patch};
+use super::read::respond;
+use crate::query::not_a_number;
+use crate::serve::Call;
+use crate::status::{Result, Status};
+use crate::{admit, answer, body, claims, object, owners};
+
+/// How often a change without a version is tried again when another writer comes between.
+const TRIES_MAX: usize = 32;
+/// Replaces an object, or its status. Errors: 400, 404, 409, 422.
+pub async fn update(call: &Call, only_status: bool) -> Result<Response> {
+    let kind = call.kind();
+    let accepted = call.accepted()?;
+    let dry_run = call.query.dry_run("UpdateOptions")?;
+    let mode = call.query.field_validation("UpdateOptions")?;
+    let mut sent = body::object(kind, &call.headers, &call.body)?;
+    admit::place(kind, &call.place, &mut sent)?;
+    named(call, &sent)?;
+    let warnings = admit::shape(&call.served, &mut sent, mode)?;
+    let version = sent_version(&sent)?;
+    let entry = change(call, version, only_status, dry_run, |before| {
+        if version.is_none() && !kind.group.is_empty() && !kind.group.ends_with(".k8s.io") {
+            let problem = model::Problem::invalid("metadata.resourceVersion", "0: must be specified for an update");
+            let name = before["metadata"]["name"].as_str().unwrap_or_default();
+            return Err(Status::invalid(&kind.group, &kind.plural, name, &[problem]));
+        }
+        Ok(sent.clone())
+    })
+    .await?;
+    let mut response = respond(call, accepted, StatusCode::OK, &entry);
+    answer::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// Patches an object, or its status. Errors: as for `update`, and 415 for a patch of a type that is not taken.
+pub async fn patch(call: &Call, only_status: bool) -> Result<Response> {
+    let kind = call.kind();
+    if body::media_type(&call.headers) == APPLY {
+        return super::apply::apply(call, only_status).await;
+    }
+    let accepted = call.accepted()?;
+    let dry_run = call.query.dry_run("PatchOptions")?;
+    let mode = call.query.field_validation("PatchOptions")?;
+    let patch = Patch::read(call)?;
+    let version = patch.version()?;
+    let mut warnings = Vec::new();
+    let entry = change(call, version, only_status, dry_run, |before| {
+        let mut object = before.clone();
+        patch.apply(&call.served.shape, &mut object)?;
+        let shown = patch.shown(&object);
+        let unreadable = |status| unreadable(&shown, status);
+        admit::place(kind, &call.place, &mut object).map_err(unreadable)?;
+        named(call, &object)?;
+        if let Some(uid) = object["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty() && before["metadata"]["uid"] != *uid) {
+            return Err(Status::immutable(kind, call.name()?, "metadata.uid", uid));
+        }
+        warnings = admit::shape(&call.served, &mut object, mode).map_err(unreadable)?;
+        Ok(object)
+    })
+    .await?;
+    let mut response = respond(call, accepted, StatusCode::OK, &entry);
+    answer::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// What would be 400 of an object that was sent is 422 of one that a patch made.
+fn unreadable(shown: &str, status: Status) -> Status {
+    match status.message.split_once(" cannot be handled as a ") {
+        Some((_, why)) if status.code == 400 => Status::patch_unreadable(shown, why.split_once(": ").map_or(why, |(_, why)| why)),
+        _ => status,
+    }
+}
+
+pub(super) fn named(call: &Call, object: &Value) -> Result<()> {
+    let (asked, found) = (call.name()?, object["metadata"]["name"].as_str().unwrap_or_default());
+    if found.is_empty() || found == asked {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!("the name of the object ({found}) does not match the name on the URL ({asked})")))
+}
+
+pub(super) fn sent_version(object: &Value) -> Result<Option<u64>> {
+    match object["metadata"]["resourceVersion"].as_str() {
+        None | Some("" | "0") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| Status::unexplained(not_a_number("ParseUint", text))),
+    }
+}
+
+/// Reads an object, has it changed, and stores the result; again when another writer came between and no version was asked for.
+pub async fn change(
+    call: &Call,
+    version: Option<u64>,
+    only_status: bool,
+    dry_run: bool,
+    mut make: impl FnMut(&Value) -> Result<Value>,
+) -> Result<Entry> {
+    change_owned(call, version, only_status, dry_run, |before| make(before).map(|object| (object, None))).await
+}
+
+/// As `change`, where the maker may also say who owns what from here on, as `managedFields`.
+pub async fn change_owned(
+    call: &Call,
+    version: Option<u64>,
+    only_status: bool,
+    dry_run: bool,
+    mut make: impl FnMut(&Value) -> Result<(Value, Option<Value>)>,
+) -> Result<Entry> {
+    let (kind, name) = (call.kind(), call.name()?);
+    let key = call.key(name);
+    for _ in 0..TRIES_MAX {
+        let entry = call.server.store.get(&key, None).await?.ok_or_else(|| Status::not_found(kind, name))?;
+        if version.is_some_and(|version| version != entry.modified) {
+            return Err(Status::conflict(kind, name));
+        }
+        let before = object::decode(&entry);
+        let (mut after, owned) = make(&before)?;
+        let sent = after["metadata"]["managedFields"].take();
+        admit::changed_object(&call.served, &before, &mut after, only_status)?;
+        after["metadata"]["managedFields"] = owned.unwrap_or_else(|| owners::updated(call, &before, &after, &sent));
+        match store_change(call, &entry, &before, after, dry_run).await {
+            Err(Error::Conflict { .. }) if version.is_none() => {}
+            Err(Error::Conflict { .. }) => return Err(Status::conflict(kind, name)),
+            Err(other) => return Err(other.into()),
+            Ok(stored) => return stored,
+        }
+    }
+    Err(Status::conflict(kind, name))
+}
+
+/// Stores a change, or removes the object when this change took its last finalizer while it was being deleted.
+async fn store_change(call: &Call, entry: &Entry, before: &Value, after: Value, dry_run: bool) -> store::Result<Result<Entry>> {
+    let gone = is_finished(&after);
+    let condition = Transaction::new().when(Compare::Modified(entry.key.clone(), entry.modified));
+    let transaction = match claims::take(call, condition, before, if gone { &Value::Null } else { &after }).await {
+        Ok(transaction) => transaction,
+        Err(status) => return Ok(Err(status)),
+    };
+    if !gone && is_same(before, &after) {
+        return Ok(Ok(entry.clone()));
+    }
+    let value = bytes::Bytes::from(object::encode(call.kind(), after));
+    let transaction = if gone { transaction.delete(&entry.key) } else { transaction.put(&entry.key, value.clone()) };
+    let revision = if dry_run { entry.modified } else { call.server.store.commit(transaction).await?.revision };
+    Ok(Ok(Entry { key: entry.key.clone(), value, created: entry.created, modified: revision }))
+}
+
+/// Whether two objects say the same, whatever the order of their fields.
+fn is_same(before: &Value, after: &Value) -> bool {
+    let fields = |object: &Value| object.as_object().map_or(0, |fields| fields.values().filter(|value| !value.is_null()).count());
+    let metadata = |object: &Value| fields(&object["metadata"]) - usize::from(object["metadata"]["resourceVersion"].is_string());
+    let same = |before: &Value, after: &Value| {
+        after
+            .as_object()
+            .into_iter()
+            .flatten()
+            .all(|(name, value)| name == "metadata" || name == "resourceVersion" || before.get(name).unwrap_or(&Value::Null) == value)
+    };
+    let (old, new) = (&before["metadata"], &after["metadata"]);
+    fields(before) == fields(after) && metadata(before) == metadata(after) && same(before, after) && same(old, new)
+}
+
+/// Whether an object that is being deleted has nothing left to wait for.
+pub fn is_finished(object: &Value) -> bool {
+    let is_empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
+    let metadata = &object["metadata"];
+    metadata["deletionTimestamp"].is_string()
+        && is_empty(&metadata["finalizers"])
+        && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+        && (object["kind"] != "Namespace" || is_empty(&object["spec"]["finalizers"]))
+}

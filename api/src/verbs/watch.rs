@@ -1,0 +1,236 @@
+//! `GET …?watch=true`: every change from a version on.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt as _};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use model::{Problem, ProblemKind};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use store::{Batch, Entry, Event, ListOptions, Watch};
+
+use super::read::Selection;
+use crate::answer::{View, metadata_only};
+use crate::query::not_a_number;
+use crate::registry::Served;
+use crate::serve::Call;
+use crate::status::{Result, Status};
+use crate::table::{Include, table};
+use crate::{Server, object};
+
+/// How long a watch lasts when nobody says.
+const LASTS_DEFAULT: Duration = Duration::from_secs(1_800);
+const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+
+/// How a watch writes its events.
+struct Writer {
+    server: Arc<Server>,
+    served: Arc<Served>,
+    selection: Selection,
+    view: View,
+    include: Include,
+    headed: bool,
+}
+
+/// Watches objects. Errors: 400, 422; a version no longer kept is an ERROR event with a 410.
+pub async fn watch(call: &Call) -> Result<Response> {
+    let accepted = call.accepted()?;
+    let kind = call.kind();
+    let selection = Selection::parse(kind, &call.query, call.place.name.as_deref())?;
+    let initial = check_options(call)?;
+    let version =
+        match call.query.get("resourceVersion") {
+            None => None,
+            Some(text) => Some(text.parse::<u64>().map_err(|_| {
+                Status::unexplained(format!("resourceVersion: Invalid value: {text:?}: {}", not_a_number("ParseUint", text)))
+            })?),
+        };
+    let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
+    let (server, served) = (Arc::clone(&call.server), Arc::clone(&call.served));
+    let mut writer = Writer { server, served, selection, view: accepted.view, include, headed: true };
+    let bookmarks = call.query.is_true("allowWatchBookmarks");
+    let prefix = object::prefix(kind, call.place.namespace.as_deref());
+    let store = &call.server.store;
+    let (first, watch) = match version {
+        Some(version) if version > 0 && initial != Some(true) => match store.watch(&prefix, version).await {
+            Ok(watch) => (Vec::new(), watch),
+            Err(store::Error::Future { .. }) => (Vec::new(), stream::pending().boxed()),
+            Err(error) => return Ok(streamed(stream::iter([Bytes::from(error_event(&error, version))]).boxed())),
+        },
+        _ => {
+            let page = store.list(ListOptions { prefix: prefix.clone(), ..ListOptions::default() }).await?;
+            let watch = store.watch(&prefix, page.revision).await?;
+            let entries = if initial == Some(false) { &[][..] } else { &page.entries };
+            (writer.initial(entries, page.revision, bookmarks && (initial == Some(true) || version == Some(0))), watch)
+        }
+    };
+    let lasts = call.query.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+    let lasts = lasts.map_or(LASTS_DEFAULT, Duration::from_secs);
+    let events = Events { writer, watch, bookmarks, deadline: tokio::time::Instant::now() + lasts, done: false };
+    let first = stream::iter((!first.is_empty()).then(|| Bytes::from(first)));
+    Ok(streamed(first.chain(stream::unfold(events, Events::next)).boxed()))
+}
+
+fn check_options(call: &Call) -> Result<Option<bool>> {
+    let query = &call.query;
+    let refuse = |kind, field: &str, detail: &str| Err(Status::invalid_options("ListOptions", Problem::new(kind, field, detail)));
+    let matching = query.get("resourceVersionMatch");
+    if !query.has("sendInitialEvents") {
+        let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        return if matching.is_some() { refuse(ProblemKind::Forbidden, "resourceVersionMatch", detail) } else { Ok(None) };
+    }
+    match matching {
+        Some("NotOlderThan") => Ok(Some(query.is_true("sendInitialEvents"))),
+        _ => refuse(
+            ProblemKind::Forbidden,
+            "resourceVersionMatch",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+    }
+}
+
+fn streamed(events: BoxStream<'static, Bytes>) -> Response {
+    let mut response = Response::new(Body::from_stream(events.map(Ok::<_, std::convert::Infallible>)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn error_event(error: &store::Error, version: u64) -> Vec<u8> {
+    let status = match error {
+        store::Error::Compacted { oldest, .. } => Status::expired(format!("too old resource version: {version} ({oldest})")),
+        other => Status::from(other.clone()),
+    };
+    let mut line = json!({"type": "ERROR", "object": status.to_value()}).to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+/// A watch that goes on.
+struct Events {
+    writer: Writer,
+    watch: Watch,
+    bookmarks: bool,
+    deadline: tokio::time::Instant,
+    done: bool,
+}
+
+impl Events {
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        while !self.done {
+            let lines = tokio::select! {
+                biased;
+                batch = self.watch.next() => self.receive(batch),
+                () = tokio::time::sleep_until(self.deadline) => {
+                    self.done = true;
+                    self.bookmark()
+                }
+                () = tokio::time::sleep(BOOKMARK_PERIOD) => self.bookmark(),
+            };
+            if !lines.is_empty() {
+                return Some((lines.into(), self));
+            }
+        }
+        None
+    }
+
+    fn receive(&mut self, batch: Option<store::Result<Batch>>) -> Vec<u8> {
+        match batch {
+            Some(Ok(batch)) => self.writer.batch(&batch),
+            Some(Err(error)) => {
+                self.done = true;
+                error_event(&error, 0)
+            }
+            None => {
+                self.done = true;
+                Vec::new()
+            }
+        }
+    }
+
+    fn bookmark(&self) -> Vec<u8> {
+        if self.bookmarks { self.writer.bookmark(self.writer.server.store.revision(), false) } else { Vec::new() }
+    }
+}
+
+impl Writer {
+    fn initial(&mut self, entries: &[Entry], revision: u64, end: bool) -> Vec<u8> {
+        let mut lines = Vec::new();
+        for entry in entries {
+            if self.chooses(entry) {
+                self.line(&mut lines, "ADDED", entry);
+            }
+        }
+        if end {
+            lines.extend(self.bookmark(revision, true));
+        }
+        lines
+    }
+
+    fn batch(&mut self, batch: &Batch) -> Vec<u8> {
+        let mut lines = Vec::new();
+        for event in &batch.events {
+            self.event(&mut lines, event);
+        }
+        lines
+    }
+
+    /// An object that a change brings into the selection is ADDED, one that it takes out of it DELETED.
+    fn event(&mut self, lines: &mut Vec<u8>, event: &Event) {
+        let before = event.previous.as_ref().filter(|entry| self.chooses(entry));
+        let after = event.entry.as_ref().filter(|entry| self.chooses(entry));
+        match (before, after) {
+            (None, Some(after)) => self.line(lines, "ADDED", after),
+            (Some(_), Some(after)) => self.line(lines, "MODIFIED", after),
+            (Some(before), None) => {
+                // Its last state, at the version of the change that removed it.
+                let last = Entry { modified: event.revision, ..before.clone() };
+                self.line(lines, "DELETED", &last);
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn chooses(&self, entry: &Entry) -> bool {
+        self.selection.is_empty() || self.selection.matches(&object::decode(entry))
+    }
+
+    fn line(&mut self, lines: &mut Vec<u8>, event: &str, entry: &Entry) {
+        lines.extend_from_slice(format!("{{\"type\":\"{event}\",\"object\":").as_bytes());
+        match self.view {
+            View::Whole => object::write(lines, &self.served.head, entry, true),
+            View::Metadata => lines.extend_from_slice(metadata_only(&object::decode(entry)).to_string().as_bytes()),
+            View::Table => lines.extend_from_slice(self.row(entry).to_string().as_bytes()),
+        }
+        lines.extend_from_slice(b"}\n");
+    }
+
+    fn row(&mut self, entry: &Entry) -> Value {
+        let headed = std::mem::take(&mut self.headed);
+        let metadata = json!({"resourceVersion": entry.modified.to_string()});
+        table(&self.served.kind, &[object::decode(entry)], &metadata, self.include, headed, self.server.clock.now())
+    }
+
+    fn bookmark(&self, revision: u64, initial_end: bool) -> Vec<u8> {
+        let kind = &self.served.kind;
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = match self.view {
+            View::Whole => json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata}),
+            View::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
+            View::Table => {
+                let row =
+                    json!({"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}});
+                json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": revision.to_string()}, "columnDefinitions": null, "rows": [row]})
+            }
+        };
+        let mut line = json!({"type": "BOOKMARK", "object": object}).to_string().into_bytes();
+        line.push(b'\n');
+        line
+    }
+}

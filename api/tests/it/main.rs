@@ -1,0 +1,6 @@
+//! The control API over a store in memory, called without a socket.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod crud;
+mod patches;
+mod server;

@@ -1,0 +1,94 @@
+//! The command line for people: each command is a client of the control API, like any other.
+//!
+//! Results go to standard output, everything else to standard error; exit codes are in [`failure::Exit`].
+
+mod cells;
+mod failure;
+mod grid;
+mod history;
+mod logs;
+mod manifest;
+mod output;
+mod ps;
+mod reach;
+mod receipt;
+mod rm;
+mod rollback;
+mod rollout;
+mod scale;
+mod server;
+mod up;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use failure::{Exit, Failure, Result};
+
+/// What people can ask of a server.
+#[derive(Debug, Subcommand)]
+// The words above would otherwise become those of the whole program, whose commands these are among.
+#[command(about = "Containers, functions and jobs on the servers you have, behind a Kubernetes-shaped API")]
+pub enum Command {
+    /// Write the objects of a file, and wait until its Services run
+    Up(up::Up),
+    /// Show Services and their copies
+    Ps(ps::Ps),
+    /// Show what copies write
+    Logs(logs::Logs),
+    /// Show the Revisions of a Service, and how each rollout went
+    History(history::History),
+    /// Put an older configuration of a Service back
+    Rollback(rollback::Rollback),
+    /// Set how many copies of a part run
+    Scale(scale::Scale),
+    /// Delete Services
+    Rm(rm::Rm),
+    /// Print the kubeconfig of this machine's server
+    Kubeconfig(version::Kubeconfig),
+    /// Print the version of this program, and of the server
+    Version(version::Version),
+}
+
+impl Command {
+    async fn perform(self) -> Result<()> {
+        match self {
+            Self::Up(args) => up::up(args).await,
+            Self::Ps(args) => ps::ps(args).await,
+            Self::Logs(args) => logs::logs(args).await,
+            Self::History(args) => history::history(args).await,
+            Self::Rollback(args) => rollback::rollback(args).await,
+            Self::Scale(args) => scale::scale(args).await,
+            Self::Rm(args) => rm::rm(args).await,
+            Self::Kubeconfig(args) => version::kubeconfig(&args),
+            Self::Version(args) => version::version(args).await,
+        }
+    }
+
+    /// What remains of a command that is interrupted.
+    fn interrupted(&self) -> &'static str {
+        match self {
+            Self::Up(_) | Self::Rollback(_) | Self::Scale(_) | Self::Rm(_) => "interrupted; what the server was told stays, and it goes on",
+            _ => "",
+        }
+    }
+}
+
+/// Performs a command to its end, or until Ctrl-C.
+pub fn run(command: Command) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::failed(format!("cannot start: {error}")).report(),
+    };
+    let interrupted = Failure::new(Exit::Interrupted, command.interrupted());
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = command.perform() => ended,
+            Ok(()) = tokio::signal::ctrl_c() => Err(interrupted),
+        }
+    });
+    // A read of a terminal that nobody answers would be waited for otherwise.
+    runtime.shutdown_background();
+    ended.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,64 @@
+//! Conductor: containers, functions and jobs on the servers you have, behind a Kubernetes-shaped API.
+
+mod cli;
+mod clock;
+mod paths;
+mod serve;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::ServeArgs),
+    #[command(flatten)]
+    Client(cli::Command),
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    // A shim must be the only thing in its process: nothing is begun before it.
+    if args.next().is_some_and(|first| first == "shim") {
+        return shim(&args.next().unwrap_or_default());
+    }
+    match Cli::parse().command {
+        Command::Serve(args) => serve(args),
+        Command::Client(command) => cli::run(command),
+    }
+}
+
+fn shim(pod_dir: &OsString) -> ExitCode {
+    match runtime::process::shim::run(Path::new(pod_dir)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn serve(args: serve::ServeArgs) -> ExitCode {
+    let tokio = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(tokio) => tokio,
+        Err(error) => return fail(&format!("cannot start: {error}")),
+    };
+    match tokio.block_on(serve::serve(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{error:#}")),
+    }
+}
+
+/// Says why on standard error, whoever may have closed it.
+fn fail(why: &dyn std::fmt::Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "conductor: {why}");
+    ExitCode::FAILURE
+}

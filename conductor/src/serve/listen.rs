@@ -1,0 +1,123 @@
+//! The doors of the control API: TLS over TCP for everybody with a token, a unix socket for the people of this machine.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use api::{Api, User};
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+const CONNECTIONS_MAX: usize = 4_096;
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+const HEADERS_MAX: Duration = Duration::from_secs(15);
+const STREAMS_MAX: u32 = 1_000;
+/// How long requests in flight may take when the server stops; watches are cut then.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// The pause after a failed accept, such as one for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A socket that only its owner may connect to. One left over by a server that was killed is replaced.
+pub fn unix(path: &Path) -> Result<UnixListener> {
+    if path.exists() {
+        std::fs::remove_file(path).with_context(|| format!("cannot replace {}", path.display()))?;
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Serves TLS connections until `stop` is cancelled, then finishes what is in flight, in bounded time.
+pub async fn serve_tls(listener: TcpListener, config: Arc<rustls::ServerConfig>, router: Router, stop: CancellationToken) {
+    let acceptor = TlsAcceptor::from(config);
+    let door = Door::new();
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let (door, acceptor, router) = (door.clone(), acceptor.clone(), router.clone());
+        tokio::spawn(async move { door.tls(acceptor, stream, router).await });
+    }
+    door.close().await;
+}
+
+/// Serves connections of this machine's people: of root, and of the user that the server runs as.
+pub async fn serve_unix(listener: UnixListener, api: Api, stop: CancellationToken) {
+    let door = Door::new();
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let Some(user) = local_user(&stream) else { continue };
+        let (door, router) = (door.clone(), api.router_for(user));
+        tokio::spawn(async move { door.serve(stream, router).await });
+    }
+    door.close().await;
+}
+
+fn local_user(stream: &UnixStream) -> Option<User> {
+    let uid = stream.peer_cred().ok()?.uid();
+    (uid == 0 || uid == nix::unistd::geteuid().as_raw()).then(|| User::master(&format!("local:{uid}")))
+}
+
+/// What connections of one listener share.
+#[derive(Clone)]
+struct Door {
+    connections: Arc<Semaphore>,
+    graceful: Arc<std::sync::Mutex<Option<GracefulShutdown>>>,
+}
+
+impl Door {
+    fn new() -> Self {
+        let graceful = Arc::new(std::sync::Mutex::new(Some(GracefulShutdown::new())));
+        Self { connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)), graceful }
+    }
+
+    async fn tls(&self, acceptor: TlsAcceptor, stream: TcpStream, router: Router) {
+        // Without it an answer waits for the client's delayed acknowledgement.
+        let _ = stream.set_nodelay(true);
+        match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => self.serve(stream, router).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, router: Router) {
+        let Ok(_permit) = self.connections.try_acquire() else {
+            tracing::warn!("too many connections: one was refused");
+            return;
+        };
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_MAX);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(Duration::from_secs(30));
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
+        let watched = self.graceful.lock().ok().and_then(|graceful| graceful.as_ref().map(|graceful| graceful.watch(connection)));
+        if let Some(connection) = watched
+            && let Err(error) = connection.await
+        {
+            tracing::debug!(%error, "a connection ended abnormally");
+        }
+    }
+
+    async fn close(&self) {
+        let graceful = self.graceful.lock().ok().and_then(|mut graceful| graceful.take());
+        if let Some(graceful) = graceful
+            && tokio::time::timeout(DRAIN_MAX, graceful.shutdown()).await.is_err()
+        {
+            tracing::debug!("watches were cut off");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The certificate authority of this server, and the certificate of its API.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use jiff::{SignedDuration, Timestamp};
+use model::Clock as _;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    SanType,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::clock::WallClock;
+use crate::paths;
+
+const CA_LASTS: SignedDuration = SignedDuration::from_hours(24 * 365 * 10);
+const SERVER_LASTS: SignedDuration = SignedDuration::from_hours(24 * 365);
+const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
+
+/// The files that prove who this server is.
+pub struct Identity {
+    /// The authority's certificate, for clients.
+    pub ca_pem: String,
+    certificate_pem: String,
+    key_pem: String,
+}
+
+impl Identity {
+    /// Reads the authority, or makes one on the first start; makes a certificate for the API that it signs, anew at each
+    /// start. Keys are P-256, in files of mode 0600.
+    pub fn load_or_make(dir: &Path, address: IpAddr) -> Result<Self> {
+        paths::make_private(dir)?;
+        let (ca_pem, ca_key) = authority(dir)?;
+        let issuer_params = authority_params()?;
+        let issuer = Issuer::new(issuer_params, ca_key);
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::new(vec!["localhost".to_owned(), "conductor".to_owned(), "kubernetes".to_owned()])?;
+        for address in [address, IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])] {
+            if !address.is_unspecified() && !params.subject_alt_names.contains(&SanType::IpAddress(address)) {
+                params.subject_alt_names.push(SanType::IpAddress(address));
+            }
+        }
+        params.distinguished_name.push(DnType::CommonName, "conductor API");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        lasts(&mut params, SERVER_LASTS)?;
+        let certificate = params.signed_by(&key, &issuer)?;
+        Ok(Self { ca_pem, certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+
+    /// What the TLS listener presents.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>> {
+        let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(self.certificate_pem.as_bytes()).collect::<Result<_, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())?;
+        let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn authority(dir: &Path) -> Result<(String, KeyPair)> {
+    let (certificate_file, key_file): (PathBuf, PathBuf) = (dir.join("ca.crt"), dir.join("ca.key"));
+    if certificate_file.exists() && key_file.exists() {
+        let read = |file: &Path| fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
+        let key = KeyPair::from_pem(&read(&key_file)?).with_context(|| format!("{} holds no key", key_file.display()))?;
+        return Ok((read(&certificate_file)?, key));
+    }
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let certificate = authority_params()?.self_signed(&key)?;
+    paths::write_private(&key_file, key.serialize_pem().as_bytes())?;
+    paths::write_private(&certificate_file, certificate.pem().as_bytes())?;
+    Ok((certificate.pem(), key))
+}
+
+fn authority_params() -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(Vec::<String>::new())?;
+    params.distinguished_name.push(DnType::CommonName, "conductor CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    lasts(&mut params, CA_LASTS)?;
+    Ok(params)
+}
+
+/// Valid from the beginning of this day on, which forgives a client whose clock is a little behind.
+fn lasts(params: &mut CertificateParams, duration: SignedDuration) -> Result<()> {
+    let now = WallClock.now();
+    let day = |time: Timestamp| -> Result<(i32, u8, u8)> {
+        let date = time.to_zoned(jiff::tz::TimeZone::UTC).date();
+        Ok((i32::from(date.year()), u8::try_from(date.month())?, u8::try_from(date.day())?))
+    };
+    let (year, month, first) = day(now.checked_sub(BACKDATED)?)?;
+    params.not_before = rcgen::date_time_ymd(year, month, first);
+    let (year, month, last) = day(now.checked_add(duration)?)?;
+    params.not_after = rcgen::date_time_ymd(year, month, last);
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Which adapter is used for what. Nothing else names one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use api::{Access, Api, NodeConnector, User};
+use axum::Router;
+use control::Agent;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
+use model::Clock;
+use router::builtin::{Builtin, Options};
+use runtime::Runtime;
+use runtime::process::Process;
+use store::Store;
+use store::embedded::Embedded;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::WallClock;
+
+use super::machine;
+
+/// How long requests in flight may take when the server stops.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Everything, put together and not yet started.
+pub struct Parts {
+    pub api: Api,
+    controllers: Client,
+    clock: Arc<dyn Clock>,
+    agent: Agent,
+    router: Arc<Builtin>,
+}
+
+/// What was started.
+pub struct Workers {
+    tasks: Vec<JoinHandle<()>>,
+    router: Arc<Builtin>,
+}
+
+/// Opens the store in a data directory.
+pub fn open_store(data: &Path) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(Embedded::open(data.join("store.redb"), store::embedded::Options::default())?))
+}
+
+/// Puts everything together over a store and a listener for requests.
+pub async fn assemble(data: &Path, store: Arc<dyn Store>, access: Access, http: TcpListener) -> Result<Parts> {
+    let clock: Arc<dyn Clock> = Arc::new(WallClock);
+    let facts = machine::facts(data)?;
+    let here = Arc::new(Here::default());
+    let api = Api::new(store, Arc::clone(&clock), access, Arc::clone(&here) as Arc<dyn NodeConnector>);
+    let client = |name: &str| Client::new(api.router_for(User::master(&format!("system:conductor:{name}"))), "default");
+    make_namespaces(&client("server")).await?;
+    let shim = std::env::current_exe().context("cannot find this program's own file")?;
+    let shim = vec![shim.to_string_lossy().into_owned(), "shim".to_owned()];
+    let process = Process::open(data.join("pods"), shim).await.context("cannot open the process runtime")?;
+    let router = Arc::new(Builtin::start(http, Options::default())?);
+    let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(process)];
+    let node = facts.name.clone();
+    let agent = Agent::new(client("agent"), Arc::clone(&clock), facts, runtimes, Arc::clone(&router) as Arc<dyn router::Router>);
+    here.set(node, agent.streams());
+    Ok(Parts { controllers: client("controllers"), api, clock, agent, router })
+}
+
+impl Parts {
+    /// Starts controllers and agent; they end when `stop` is cancelled.
+    pub fn start(self, stop: &CancellationToken) -> Workers {
+        let controllers = tokio::spawn(control::controllers::run(self.controllers, self.clock, stop.clone()));
+        let agent = tokio::spawn(self.agent.run(stop.clone()));
+        Workers { tasks: vec![controllers, agent], router: self.router }
+    }
+}
+
+impl Workers {
+    /// Waits until all have ended and the requests in flight are answered.
+    pub async fn finish(self) {
+        self.router.shutdown(DRAIN_MAX).await;
+        futures::future::join_all(self.tasks).await;
+    }
+}
+
+/// The agent of this machine, called without a socket.
+#[derive(Default)]
+struct Here(std::sync::OnceLock<(String, Router)>);
+
+impl Here {
+    fn set(&self, node: String, streams: Router) {
+        // Set once, where the agent is made.
+        let _ = self.0.set((node, streams));
+    }
+}
+
+impl NodeConnector for Here {
+    fn connect(&self, node: &str) -> Option<Router> {
+        self.0.get().filter(|(name, _)| name == node).map(|(_, streams)| streams.clone())
+    }
+}
+
+/// The namespaces that people expect to be there.
+async fn make_namespaces(client: &Client) -> Result<()> {
+    let namespaces = client::Objects::<Namespace>::all(client);
+    let cause = client::Because::circumstance("server", "Server", "start").reason("a namespace that people expect");
+    for name in ["default", "kube-system"] {
+        if namespaces.get(name).await?.is_none() {
+            let mut namespace = Namespace::default();
+            namespace.metadata.name = Some(name.into());
+            namespaces.create(&namespace, &cause).await?;
+        }
+    }
+    Ok(())
+}

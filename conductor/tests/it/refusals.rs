@@ -1,0 +1,61 @@
+//! What cannot be is refused with a sentence that names it, and nothing else is disturbed.
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+use crate::server::{CONDUCTOR, Server};
+
+fn serve(args: &[&str]) -> Output {
+    Command::new(CONDUCTOR).arg("serve").args(args).output().unwrap()
+}
+
+#[track_caller]
+fn refused(output: &Output, words: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && !text.contains("panicked"), "{text}");
+    for word in words {
+        assert!(text.contains(word), "{text} lacks {word}");
+    }
+}
+
+#[test]
+fn a_second_server_on_one_store_is_refused() {
+    let server = Server::start();
+    let data = server.data();
+    let output = serve(&["--data", data.to_str().unwrap(), "--api", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    refused(&output, &["in use by another process"]);
+    assert!(data.join("ready.json").exists(), "the first server goes on as it was");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    for (flag, other) in [("--api", "--http"), ("--http", "--api")] {
+        let output = serve(&["--data", data.to_str().unwrap(), flag, &address, other, "127.0.0.1:0"]);
+        refused(&output, &[flag, &address, "cannot listen there"]);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("store.redb"), "this is no store").unwrap();
+    let output = serve(&["--data", data.to_str().unwrap(), "--api", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    refused(&output, &["store.redb", "cannot be read"]);
+    assert_eq!(std::fs::read(data.join("store.redb")).unwrap(), b"this is no store");
+}
+
+#[test]
+fn keys_and_tokens_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Server::start();
+    for file in ["kubeconfig", "admin-token", "pki/ca.key", "store.redb", "conductor.sock", "ready.json"] {
+        let mode = std::fs::metadata(server.data().join(file)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{file}");
+    }
+}

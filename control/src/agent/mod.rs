@@ -1,0 +1,82 @@
+//! Our process on a node: runs the Pods that are placed on it, carries the routes, shows logs.
+
+mod logs;
+mod node;
+mod pods;
+mod routes;
+mod sandbox;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router as HttpRouter;
+use kube::Client;
+use model::Clock;
+use router::Router;
+use runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+pub use node::NodeFacts;
+
+/// The agent of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Agent {
+    shared: Arc<Shared>,
+}
+
+/// What all parts of an agent use.
+struct Shared {
+    client: Client,
+    clock: Arc<dyn Clock>,
+    facts: NodeFacts,
+    /// By runtime class; the first is the default.
+    runtimes: Vec<Arc<dyn Runtime>>,
+    router: Arc<dyn Router>,
+    events: crate::Events,
+}
+
+impl Agent {
+    /// An agent that runs Pods with `runtimes`, of which the first takes those that name no class.
+    pub fn new(client: Client, clock: Arc<dyn Clock>, facts: NodeFacts, runtimes: Vec<Arc<dyn Runtime>>, router: Arc<dyn Router>) -> Self {
+        let events = crate::Events::new(&client, &clock, "agent");
+        Self { shared: Arc::new(Shared { client, clock, facts, runtimes, router, events }) }
+    }
+
+    /// Joins the node and works until `stop` is cancelled. What runs goes on running.
+    pub async fn run(self, stop: CancellationToken) {
+        node::join(&self.shared, &stop).await;
+        let routes = tokio::spawn(routes::run(Arc::clone(&self.shared), stop.clone()));
+        pods::run(Arc::clone(&self.shared), stop).await;
+        if let Err(error) = routes.await {
+            tracing::error!(%error, "the routes of this node ended abnormally");
+        }
+    }
+
+    /// The streams of this node's Pods, for the API: `GET /pods/UID/log`.
+    pub fn streams(&self) -> HttpRouter {
+        logs::router(Arc::clone(&self.shared))
+    }
+}
+
+impl Shared {
+    /// The runtime for a class; `None` when this node has none such.
+    fn runtime(&self, class: Option<&str>) -> Option<&Arc<dyn Runtime>> {
+        match class {
+            None => self.runtimes.first(),
+            Some(class) => self.runtimes.iter().find(|runtime| runtime.name() == class),
+        }
+    }
+
+    /// Every sandbox of every runtime, by uid. A runtime that does not answer is left out, and told of in the log.
+    async fn sandboxes(&self) -> BTreeMap<String, (Arc<dyn Runtime>, runtime::PodState)> {
+        let mut found = BTreeMap::new();
+        for runtime in &self.runtimes {
+            match runtime.list().await {
+                Ok(states) => found.extend(states.into_iter().map(|state| (state.pod.uid.clone(), (Arc::clone(runtime), state)))),
+                Err(error) => tracing::warn!(runtime = runtime.name(), %error, "the runtime does not say what it runs"),
+            }
+        }
+        found
+    }
+}

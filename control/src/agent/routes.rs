@@ -1,0 +1,190 @@
+//! The routes of this node: every RouteTable merged into the router's one table, and what the router says of each.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Because, Error, Objects, Result};
+use futures::StreamExt as _;
+use kube::ResourceExt as _;
+use kube::api::Api;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use logic::routing::{endpoints, merge, service_of};
+use model::RouteTable;
+use model::route_table::RouterRow;
+use router::{Counts, Route, Table};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+
+const ACTOR: &str = "agent";
+const TRIES_MAX: usize = 20;
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Runs until `stop` is cancelled.
+pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut objects = watcher(Api::<RouteTable>::all(shared.client.clone()), watcher::Config::default()).default_backoff().boxed();
+    let mut routes = Routes { shared, tables: HashMap::new(), listed: HashMap::new(), listing: false };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(event) = objects.next() => match event {
+                Ok(event) => routes.see(event).await,
+                Err(error) => tracing::debug!(%error, "the watch of route tables is opened again"),
+            },
+        }
+    }
+}
+
+struct Routes {
+    shared: Arc<Shared>,
+    /// The tables in force, by Service.
+    tables: HashMap<String, RouteTable>,
+    listed: HashMap<String, RouteTable>,
+    listing: bool,
+}
+
+impl Routes {
+    async fn see(&mut self, event: watcher::Event<RouteTable>) {
+        match event {
+            watcher::Event::Init => {
+                self.listing = true;
+                self.listed.clear();
+            }
+            watcher::Event::InitApply(table) => {
+                self.listed.insert(service_of(&table), table);
+            }
+            watcher::Event::InitDone => {
+                self.listing = false;
+                let tables = std::mem::take(&mut self.listed);
+                let changed = tables.values().filter(|table| self.is_new(table)).cloned().collect();
+                self.put(tables, changed).await;
+            }
+            watcher::Event::Apply(table) => {
+                if self.is_new(&table) {
+                    let mut tables = self.tables.clone();
+                    tables.insert(service_of(&table), table.clone());
+                    self.put(tables, vec![table]).await;
+                }
+            }
+            watcher::Event::Delete(table) => {
+                let mut tables = self.tables.clone();
+                tables.remove(&service_of(&table));
+                self.put(tables, Vec::new()).await;
+            }
+        }
+    }
+
+    /// Whether a table's spec is not the one in force. Our own rows in its status are no news.
+    fn is_new(&self, table: &RouteTable) -> bool {
+        let known = self.tables.get(&service_of(table));
+        known.is_none_or(|known| known.metadata.generation != table.metadata.generation || known.uid() != table.uid())
+    }
+
+    async fn put(&mut self, tables: HashMap<String, RouteTable>, changed: Vec<RouteTable>) {
+        let before = std::mem::replace(&mut self.tables, tables);
+        for table in changed.iter().filter(|table| is_switch(before.get(&service_of(table)), table, &self.shared.facts.name)) {
+            if let Err(error) = self.shared.router.start_counting(&service_of(table)).await {
+                tracing::warn!(%error, "the router does not count");
+            }
+        }
+        let all: Vec<RouteTable> = self.tables.values().cloned().collect();
+        let routes = merge(&all).into_iter().map(|merged| Route {
+            service: merged.service,
+            host: merged.host,
+            path: merged.path,
+            endpoints: merged.endpoints,
+        });
+        if let Err(error) = self.shared.router.apply(Table { routes: routes.collect() }).await {
+            tracing::error!(%error, "the router did not take the table");
+            return;
+        }
+        for table in changed {
+            let old = before.get(&service_of(&table));
+            let now: Vec<SocketAddr> = endpoints(&table);
+            let removed = old.map(endpoints).unwrap_or_default().into_iter().filter(|address| !now.contains(address)).collect();
+            let switched = is_switch(old, &table, &self.shared.facts.name);
+            tokio::spawn(follow(Arc::clone(&self.shared), table, removed, switched));
+        }
+    }
+}
+
+/// Whether a table reaches another Revision than before; after a restart of ours, whether its counts are not handed in.
+fn is_switch(before: Option<&RouteTable>, table: &RouteTable, node: &str) -> bool {
+    match before {
+        Some(before) => before.spec.revision != table.spec.revision,
+        None => {
+            let rows = table.status.as_ref().map_or(&[][..], |status| status.routers.as_slice());
+            !rows.iter().any(|row| row.node == node && row.counted_revision == table.spec.revision)
+        }
+    }
+}
+
+/// Acknowledges a table that is in force, drains what it no longer names, and hands in what was counted.
+async fn follow(shared: Arc<Shared>, table: RouteTable, removed: Vec<SocketAddr>, switched: bool) {
+    let generation = table.metadata.generation.unwrap_or(0);
+    let begun = tokio::time::Instant::now();
+    if !removed.is_empty() {
+        report(&shared, &table, "the table is in force", |row| row.generation = row.generation.max(generation)).await;
+        if let Err(error) = shared.router.drain(&removed, table.spec.drain.get()).await {
+            tracing::warn!(%error, "copies could not be drained");
+        }
+    }
+    report(&shared, &table, "the table is in force and drained", |row| {
+        row.generation = row.generation.max(generation);
+        row.drained_generation = row.drained_generation.max(generation);
+    })
+    .await;
+    if switched {
+        tokio::time::sleep(table.spec.watch.get().saturating_sub(begun.elapsed())).await;
+        let counts = shared.router.counts(&service_of(&table)).await.unwrap_or_default();
+        report(&shared, &table, "the requests of the switch are counted", |row| count(row, &table.spec.revision, counts)).await;
+    }
+}
+
+fn count(row: &mut RouterRow, revision: &str, counts: Option<Counts>) {
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let duration = |value: Duration| model::Duration::from_millis(u64::try_from(value.as_millis()).unwrap_or(u64::MAX));
+    row.counted_revision = revision.to_owned();
+    row.requests = counts.map(|counts| number(counts.requests));
+    row.failed = counts.map(|counts| number(counts.failed));
+    row.longest_stall = counts.map(|counts| duration(counts.longest_stall));
+    row.p99 = counts.map(|counts| duration(counts.p99));
+}
+
+/// Changes this node's row, unless the table is gone or has been made anew.
+async fn report(shared: &Shared, table: &RouteTable, reason: &str, change: impl Fn(&mut RouterRow)) {
+    for _ in 0..TRIES_MAX {
+        match try_report(shared, table, reason, &change).await {
+            Ok(()) | Err(Error::NotFound { .. }) => return,
+            Err(Error::Conflict { .. }) => {}
+            Err(error) => {
+                tracing::warn!(table = %table.name_any(), %error, "a router's row could not be written");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn try_report(shared: &Shared, table: &RouteTable, reason: &str, change: impl Fn(&mut RouterRow)) -> Result<()> {
+    let tables = Objects::<RouteTable>::namespaced(&shared.client, &table.namespace().unwrap_or_default());
+    let Some(current) = tables.get(&table.name_any()).await?.filter(|current| current.uid() == table.uid()) else { return Ok(()) };
+    let mut rows = current.status.clone().unwrap_or_default().routers;
+    let node = &shared.facts.name;
+    if !rows.iter().any(|row| row.node == *node) {
+        rows.push(RouterRow { node: node.clone(), ..RouterRow::default() });
+    }
+    let old = rows.clone();
+    for row in rows.iter_mut().filter(|row| row.node == *node) {
+        change(row);
+    }
+    if rows == old && current.status.is_some() {
+        return Ok(());
+    }
+    let cause = Because::of(ACTOR, &current).reason(reason);
+    let version = current.resource_version();
+    tables.merge_status(&table.name_any(), &json!({"routers": rows}), version.as_deref(), &cause).await?;
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! From a Pod's spec to what a runtime is asked for: environment resolved, ports named.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use client::{Objects, Result};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvVar, ExecAction, HTTPGetAction, LifecycleHandler, Pod, Probe, Secret, TCPSocketAction,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt as _;
+use logic::pod::Trouble;
+use runtime::Check;
+
+use super::Shared;
+
+/// What a runtime is asked to hold, or why it cannot be told.
+pub async fn wanted(shared: &Shared, pod: &Pod) -> Result<std::result::Result<runtime::Pod, Trouble>> {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let mut containers = Vec::new();
+    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
+        let env = match environment(shared, pod, container).await? {
+            Ok(env) => env,
+            Err(message) => return Ok(Err(Trouble { reason: "CreateContainerConfigError".into(), message })),
+        };
+        let known: BTreeMap<String, String> = env.iter().cloned().collect();
+        let expanded = |words: &Option<Vec<String>>| words.iter().flatten().map(|word| expand(word, &known)).collect();
+        containers.push(runtime::Container {
+            name: container.name.clone(),
+            image: container.image.clone().unwrap_or_default(),
+            command: expanded(&container.command),
+            args: expanded(&container.args),
+            working_dir: container.working_dir.clone(),
+            ports: ports(container),
+            env,
+        });
+    }
+    let (uid, namespace, name) = (pod.uid().unwrap_or_default(), pod.namespace().unwrap_or_default(), pod.name_any());
+    Ok(Ok(runtime::Pod { uid, namespace, name, containers }))
+}
+
+fn ports(container: &Container) -> Vec<runtime::Port> {
+    let port = |number: i32| u16::try_from(number).unwrap_or(0);
+    let of = |declared: &k8s_openapi::api::core::v1::ContainerPort| runtime::Port {
+        name: declared.name.clone().unwrap_or_else(|| unnamed(declared.container_port)),
+        container_port: port(declared.container_port),
+        host_port: declared.host_port.map(port).filter(|port| *port > 0),
+    };
+    container.ports.iter().flatten().map(of).collect()
+}
+
+/// What a port without a name is called.
+fn unnamed(number: i32) -> String {
+    format!("p{number}")
+}
+
+async fn environment(shared: &Shared, pod: &Pod, container: &Container) -> Result<std::result::Result<Vec<(String, String)>, String>> {
+    let mut env: Vec<(String, String)> = Vec::new();
+    let namespace = pod.namespace().unwrap_or_default();
+    for source in container.env_from.iter().flatten() {
+        let prefix = source.prefix.clone().unwrap_or_default();
+        let (name, optional, values) = match (&source.config_map_ref, &source.secret_ref) {
+            (Some(of), _) => (format!("ConfigMap {}", of.name), of.optional, config_map(shared, &namespace, &of.name).await?),
+            (None, Some(of)) => (format!("Secret {}", of.name), of.optional, secret(shared, &namespace, &of.name).await?),
+            (None, None) => continue,
+        };
+        match values {
+            Some(values) => env.extend(values.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value))),
+            None if optional == Some(true) => {}
+            None => return Ok(Err(format!("{}: envFrom: {name} is not there", container.name))),
+        }
+    }
+    for variable in container.env.iter().flatten() {
+        match value(shared, pod, variable).await? {
+            Ok(Some(value)) => {
+                let known: BTreeMap<String, String> = env.iter().cloned().collect();
+                env.retain(|(name, _)| *name != variable.name);
+                env.push((variable.name.clone(), if variable.value.is_some() { expand(&value, &known) } else { value }));
+            }
+            Ok(None) => {}
+            Err(why) => return Ok(Err(format!("{}: {}: {why}", container.name, variable.name))),
+        }
+    }
+    Ok(Ok(env))
+}
+
+async fn value(shared: &Shared, pod: &Pod, variable: &EnvVar) -> Result<std::result::Result<Option<String>, String>> {
+    let namespace = pod.namespace().unwrap_or_default();
+    let Some(from) = &variable.value_from else { return Ok(Ok(Some(variable.value.clone().unwrap_or_default()))) };
+    let (what, key, optional, values) = if let Some(of) = &from.secret_key_ref {
+        (format!("Secret {}", of.name), &of.key, of.optional, secret(shared, &namespace, &of.name).await?)
+    } else if let Some(of) = &from.config_map_key_ref {
+        (format!("ConfigMap {}", of.name), &of.key, of.optional, config_map(shared, &namespace, &of.name).await?)
+    } else if let Some(of) = &from.field_ref {
+        let found = field(shared, pod, &of.field_path);
+        return Ok(found.map(Some).ok_or_else(|| format!("fieldRef {:?} is not available", of.field_path)));
+    } else {
+        return Ok(Err("expected one of secretKeyRef, configMapKeyRef and fieldRef".into()));
+    };
+    Ok(match values.map(|values| values.get(key).cloned()) {
+        Some(Some(value)) => Ok(Some(value)),
+        _ if optional == Some(true) => Ok(None),
+        Some(None) => Err(format!("{what} has no key {key}")),
+        None => Err(format!("{what} is not there")),
+    })
+}
+
+async fn config_map(shared: &Shared, namespace: &str, name: &str) -> Result<Option<BTreeMap<String, String>>> {
+    let found = Objects::<ConfigMap>::namespaced(&shared.client, namespace).get(name).await?;
+    Ok(found.map(|map| map.data.unwrap_or_default()))
+}
+
+async fn secret(shared: &Shared, namespace: &str, name: &str) -> Result<Option<BTreeMap<String, String>>> {
+    let found = Objects::<Secret>::namespaced(&shared.client, namespace).get(name).await?;
+    let text = |(key, value): (String, k8s_openapi::ByteString)| (key, String::from_utf8_lossy(&value.0).into_owned());
+    Ok(found.map(|secret| secret.data.unwrap_or_default().into_iter().map(text).collect()))
+}
+
+fn field(shared: &Shared, pod: &Pod, path: &str) -> Option<String> {
+    let keyed = |prefix: &str| path.strip_prefix(prefix).and_then(|rest| rest.strip_suffix("']"));
+    if let Some(key) = keyed("metadata.labels['") {
+        return Some(pod.labels().get(key).cloned().unwrap_or_default());
+    }
+    if let Some(key) = keyed("metadata.annotations['") {
+        return Some(pod.annotations().get(key).cloned().unwrap_or_default());
+    }
+    match path {
+        "metadata.name" => Some(pod.name_any()),
+        "metadata.namespace" => pod.namespace(),
+        "metadata.uid" => pod.uid(),
+        "spec.nodeName" => Some(shared.facts.name.clone()),
+        "status.podIP" | "status.hostIP" => Some(shared.facts.address.clone()),
+        _ => None,
+    }
+}
+
+/// Puts variables in for `$(NAME)`; `$$(NAME)` stands for itself, and an unknown name stays as it is.
+fn expand(text: &str, known: &BTreeMap<String, String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("$(") {
+        let (before, tail) = rest.split_at(at);
+        let Some(end) = tail.find(')') else { break };
+        let (name, after) = (&tail[2..end], &tail[end + 1..]);
+        if let Some(before) = before.strip_suffix('$') {
+            out.push_str(before);
+            out.push_str(&tail[..=end]);
+        } else {
+            out.push_str(before);
+            out.push_str(known.get(name).map_or(&tail[..=end], String::as_str));
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+/// A probe as a check of the runtime; `None` for one that asks for nothing.
+pub fn check(probe: &Probe, container: &Container) -> Option<Check> {
+    action(probe.http_get.as_ref(), probe.tcp_socket.as_ref(), probe.exec.as_ref(), container)
+}
+
+/// A lifecycle hook as a check of the runtime, and how long it sleeps where it only sleeps.
+pub fn hook(hook: &LifecycleHandler, container: &Container) -> (Option<Check>, Duration) {
+    let sleep = hook.sleep.as_ref().and_then(|sleep| u64::try_from(sleep.seconds).ok()).unwrap_or(0);
+    (action(hook.http_get.as_ref(), hook.tcp_socket.as_ref(), hook.exec.as_ref(), container), Duration::from_secs(sleep))
+}
+
+fn action(http: Option<&HTTPGetAction>, tcp: Option<&TCPSocketAction>, exec: Option<&ExecAction>, container: &Container) -> Option<Check> {
+    if let Some(http) = http {
+        let headers = http.http_headers.iter().flatten().map(|header| (header.name.clone(), header.value.clone())).collect();
+        let path = http.path.clone().unwrap_or_else(|| "/".into());
+        return Some(Check::Http { port: port_name(&http.port, container), path, headers });
+    }
+    if let Some(tcp) = tcp {
+        return Some(Check::Tcp { port: port_name(&tcp.port, container) });
+    }
+    exec.map(|exec| Check::Exec { command: exec.command.clone().unwrap_or_default() })
+}
+
+fn port_name(port: &IntOrString, container: &Container) -> String {
+    match port {
+        IntOrString::String(name) => name.clone(),
+        IntOrString::Int(number) => {
+            let declared = container.ports.iter().flatten().find(|port| port.container_port == *number);
+            declared.and_then(|port| port.name.clone()).unwrap_or_else(|| unnamed(*number))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_put_in() {
+        let known = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
+        for (text, expected) in [("x$(A)y", "x1y"), ("$(B)", "$(B)"), ("$$(A)", "$(A)"), ("$(A", "$(A"), ("$(A)$(A)", "11"), ("é$", "é$")]
+        {
+            assert_eq!(expand(text, &known), expected, "{text}");
+        }
+    }
+}

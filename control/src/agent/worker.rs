@@ -1,0 +1,436 @@
+//! One Pod on this node: looks, asks `logic::pod` what follows, has the runtime do it, and writes the Pod's status.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Because, Objects, Result};
+use futures::future::join_all;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod, Probe};
+use kube::ResourceExt as _;
+use logic::pod::{Act, Exit, Health, Observed, Phase, Plan, ProbeKind, Probing, Seen, Trouble, patience, plan};
+use model::labels;
+use runtime::{ContainerPhase, LogOptions, PodState, ProbeAnswer, Runtime};
+use serde_json::json;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{Shared, sandbox};
+use crate::status::difference;
+
+const ACTOR: &str = "agent";
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+const WORDS_LINES: u64 = 20;
+
+/// What a worker is told.
+#[derive(Debug)]
+pub enum News {
+    /// The object changed.
+    Object(Box<Pod>),
+    /// The object is gone.
+    Gone,
+    /// Something about the sandbox may have changed.
+    Sandbox,
+}
+
+/// Works until the Pod is gone.
+pub async fn work(shared: Arc<Shared>, pod: Pod, news: UnboundedReceiver<News>) {
+    let class = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.clone());
+    let runtime = shared.runtime(class.as_deref()).cloned();
+    let mut worker = Worker {
+        shared,
+        runtime,
+        pod,
+        news,
+        state: None,
+        health: BTreeMap::new(),
+        probings: BTreeMap::new(),
+        last_words: BTreeMap::new(),
+        trouble: None,
+        failures: 0,
+        gone: false,
+    };
+    worker.run().await;
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    runtime: Option<Arc<dyn Runtime>>,
+    pod: Pod,
+    news: UnboundedReceiver<News>,
+    state: Option<PodState>,
+    health: BTreeMap<String, Health>,
+    /// The probes of each container, with the start of the run that they watch.
+    probings: BTreeMap<String, (Timestamp, Vec<Probing>)>,
+    last_words: BTreeMap<String, String>,
+    trouble: Option<Trouble>,
+    /// Failures in a row, for the pause before the next try.
+    failures: u32,
+    gone: bool,
+}
+
+type Probed = (String, ProbeKind, ProbeAnswer);
+
+impl Worker {
+    async fn run(&mut self) {
+        let mut probes = FuturesUnordered::new();
+        loop {
+            let pause = match self.turn().await {
+                Ok(Some(pause)) => pause,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(pod = %self.pod.name_any(), %error, "a pod could not be brought on");
+                    Some(RETRY)
+                }
+            };
+            let due = self.due_probes();
+            let pause = [pause, due].into_iter().flatten().min().unwrap_or(Duration::from_secs(3_600));
+            tokio::select! {
+                news = self.news.recv() => match news {
+                    Some(news) => self.take(news),
+                    None => return,
+                },
+                Some(answer) = probes.next() => self.answered(answer).await,
+                () = tokio::time::sleep(pause) => self.start_probes(&mut probes),
+            }
+            while let Ok(news) = self.news.try_recv() {
+                self.take(news);
+            }
+        }
+    }
+
+    fn take(&mut self, news: News) {
+        match news {
+            News::Object(pod) => self.pod = *pod,
+            News::Gone => self.gone = true,
+            News::Sandbox => {}
+        }
+    }
+
+    /// Looks, decides and acts once. `None` ends the worker; otherwise when to look again at the latest.
+    async fn turn(&mut self) -> Result<Option<Option<Duration>>> {
+        let Some(runtime) = self.runtime.clone() else { return self.without_runtime().await };
+        let uid = self.pod.uid().unwrap_or_default();
+        if self.gone {
+            return Ok(if self.remove(&runtime, &uid).await { None } else { Some(Some(RETRY)) });
+        }
+        self.look(&runtime, &uid).await;
+        let Plan { acts, status, wake_after } = self.plan();
+        let mut pause = wake_after;
+        self.write_status(&status).await?;
+        if acts.iter().any(|act| matches!(act, Act::Stop { .. })) {
+            self.stop(&runtime, acts).await;
+            return Ok(Some(Some(Duration::ZERO)));
+        }
+        for act in acts {
+            match act {
+                Act::Create => pause = self.create(&runtime).await?,
+                Act::Start(container) => pause = self.start(&runtime, &uid, &container).await,
+                Act::Remove => pause = if self.remove(&runtime, &uid).await { Some(Duration::ZERO) } else { Some(RETRY) },
+                Act::Forget => {
+                    self.forget().await?;
+                    return Ok(None);
+                }
+                Act::Stop { .. } => {}
+            }
+        }
+        Ok(Some(pause))
+    }
+
+    async fn without_runtime(&mut self) -> Result<Option<Option<Duration>>> {
+        if self.gone {
+            return Ok(None);
+        }
+        let class = self.pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.clone()).unwrap_or_default();
+        let names: Vec<&str> = self.shared.runtimes.iter().map(|runtime| runtime.name()).collect();
+        let message = format!("this node has no runtime {class:?}, it has {}", names.join(", "));
+        self.trouble = Some(Trouble { reason: "NoRuntime".into(), message });
+        let plan = self.plan();
+        self.write_status(&plan.status).await?;
+        if plan.acts.contains(&Act::Forget) {
+            self.forget().await?;
+            return Ok(None);
+        }
+        Ok(Some(None))
+    }
+
+    async fn look(&mut self, runtime: &Arc<dyn Runtime>, uid: &str) {
+        match runtime.list().await {
+            Ok(states) => self.state = states.into_iter().find(|state| state.pod.uid == uid),
+            Err(error) => {
+                self.trouble = Some(Trouble { reason: "RuntimeUnavailable".into(), message: error.to_string() });
+            }
+        }
+        let containers = self.state.as_ref().map(|state| state.containers.clone()).unwrap_or_default();
+        for container in containers {
+            match container.phase {
+                ContainerPhase::Running { since } => self.follow_run(&container.name, since),
+                ContainerPhase::Exited(_) => {
+                    let was_running = self.probings.remove(&container.name).is_some();
+                    self.health.remove(&container.name);
+                    if was_running || !self.last_words.contains_key(&container.name) {
+                        let words = last_words(runtime, uid, &container.name).await;
+                        self.last_words.insert(container.name.clone(), words);
+                    }
+                }
+                ContainerPhase::Created => {}
+            }
+        }
+    }
+
+    /// Begins to probe a run that was not known. One that the Pod's status calls ready is taken to be so until a probe
+    /// says otherwise: our own restart must not take copies out of the routes.
+    fn follow_run(&mut self, name: &str, since: Timestamp) {
+        if self.probings.get(name).is_some_and(|(known, _)| *known == since) {
+            return;
+        }
+        let Some(container) = self.container(name).cloned() else { return };
+        let was_ready = self.was_ready(name, since);
+        let health = Health { ready: was_ready, started: was_ready || container.startup_probe.is_none(), ..Health::default() };
+        let probing = |kind| Self::probe(&container, kind).map(|probe| Probing::new(kind, probe, since, was_ready));
+        let probings = [ProbeKind::Startup, ProbeKind::Readiness, ProbeKind::Liveness].into_iter().filter_map(probing).collect();
+        self.health.insert(name.to_owned(), health);
+        self.probings.insert(name.to_owned(), (since, probings));
+        self.last_words.remove(name);
+    }
+
+    fn was_ready(&self, name: &str, since: Timestamp) -> bool {
+        let statuses = self.pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+        let Some(status) = statuses.into_iter().find(|status| status.name == name) else { return false };
+        let started = status.state.as_ref().and_then(|state| state.running.as_ref()).and_then(|running| running.started_at.as_ref());
+        status.ready && started.is_some_and(|started| started.0.as_second() == since.as_second())
+    }
+
+    fn container(&self, name: &str) -> Option<&Container> {
+        let spec = self.pod.spec.as_ref()?;
+        spec.init_containers.iter().flatten().chain(&spec.containers).find(|container| container.name == name)
+    }
+
+    fn probe(container: &Container, kind: ProbeKind) -> Option<&Probe> {
+        match kind {
+            ProbeKind::Startup => container.startup_probe.as_ref(),
+            ProbeKind::Readiness => container.readiness_probe.as_ref(),
+            ProbeKind::Liveness => container.liveness_probe.as_ref(),
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        let seen: Option<Vec<Seen>> = self.state.as_ref().map(|state| state.containers.iter().map(seen).collect());
+        plan(&Observed {
+            pod: &self.pod,
+            seen: seen.as_deref(),
+            health: &self.health,
+            last_words: &self.last_words,
+            trouble: self.trouble.as_ref(),
+            address: &self.shared.facts.address,
+            now: self.shared.clock.now(),
+        })
+    }
+
+    async fn create(&mut self, runtime: &Arc<dyn Runtime>) -> Result<Option<Duration>> {
+        let wanted = match sandbox::wanted(&self.shared, &self.pod).await? {
+            Ok(wanted) => wanted,
+            Err(trouble) => return Ok(Some(self.failed(trouble).await)),
+        };
+        match runtime.create(&wanted).await {
+            Ok(state) => {
+                self.trouble = None;
+                self.failures = 0;
+                self.publish(&state).await?;
+                Ok(Some(Duration::ZERO))
+            }
+            Err(error) => Ok(Some(self.failed(Trouble { reason: "CreateContainerError".into(), message: error.to_string() }).await)),
+        }
+    }
+
+    /// Writes where the Pod's ports are reached.
+    async fn publish(&mut self, state: &PodState) -> Result<()> {
+        let endpoints: BTreeMap<&str, String> =
+            state.endpoints.iter().map(|(name, address)| (name.as_str(), address.to_string())).collect();
+        let text = json!(endpoints).to_string();
+        if self.pod.annotations().get(labels::ENDPOINTS) == Some(&text) {
+            return Ok(());
+        }
+        let cause = Because::of(ACTOR, &self.pod).reason("its ports are allotted");
+        self.pod =
+            self.pods().merge(&self.pod.name_any(), &json!({"metadata": {"annotations": {labels::ENDPOINTS: text}}}), &cause).await?;
+        Ok(())
+    }
+
+    async fn start(&mut self, runtime: &Arc<dyn Runtime>, uid: &str, container: &str) -> Option<Duration> {
+        match runtime.start(uid, container).await {
+            Ok(()) => {
+                self.trouble = None;
+                self.failures = 0;
+                Some(Duration::ZERO)
+            }
+            Err(error) => Some(self.failed(Trouble { reason: "RunContainerError".into(), message: format!("{container}: {error}") }).await),
+        }
+    }
+
+    /// Something could not be done: tells, and says how long to wait before trying again.
+    async fn failed(&mut self, trouble: Trouble) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        if self.trouble.as_ref() != Some(&trouble) {
+            self.shared.events.warning(&self.pod, &trouble.reason, trouble.message.clone()).await;
+        }
+        self.trouble = Some(trouble);
+        let plan = self.plan();
+        if let Err(error) = self.write_status(&plan.status).await {
+            tracing::debug!(%error, "trouble could not be written");
+        }
+        RETRY.saturating_mul(1 << self.failures.saturating_sub(1).min(8)).min(RETRY_MAX)
+    }
+
+    /// Stops containers together. A Pod whose object goes, or whose grace is cut, meanwhile is not waited for.
+    async fn stop(&mut self, runtime: &Arc<dyn Runtime>, acts: Vec<Act>) {
+        let uid = self.pod.uid().unwrap_or_default();
+        let mut stops = Vec::new();
+        for act in acts {
+            let Act::Stop { container, grace, reason } = act else { continue };
+            self.shared.events.normal(&self.pod, "Killing", format!("stopping container {container}: {reason}")).await;
+            if let Some(health) = self.health.get_mut(&container) {
+                health.restart = None;
+            }
+            stops.push(stop_one(Arc::clone(runtime), uid.clone(), self.container(&container).cloned(), container, grace));
+        }
+        let mut stopping = std::pin::pin!(join_all(stops));
+        loop {
+            tokio::select! {
+                _ = &mut stopping => return,
+                news = self.news.recv() => match news {
+                    Some(news) => {
+                        self.take(news);
+                        if self.gone || (self.pod.metadata.deletion_timestamp.is_some() && logic::pod::grace(&self.pod).is_zero()) {
+                            return;
+                        }
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Removes the sandbox; whether that succeeded.
+    async fn remove(&mut self, runtime: &Arc<dyn Runtime>, uid: &str) -> bool {
+        match runtime.remove(uid).await {
+            Ok(()) => {
+                self.state = None;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(pod = %self.pod.name_any(), %error, "a sandbox could not be removed");
+                false
+            }
+        }
+    }
+
+    async fn forget(&self) -> Result<()> {
+        let cause = Because::of(ACTOR, &self.pod).reason("nothing of it runs any more");
+        self.pods().delete(&self.pod.name_any(), self.pod.uid().as_deref(), Some(0), &cause).await
+    }
+
+    fn pods(&self) -> Objects<Pod> {
+        Objects::namespaced(&self.shared.client, &self.pod.namespace().unwrap_or_default())
+    }
+
+    async fn write_status(&mut self, status: &k8s_openapi::api::core::v1::PodStatus) -> Result<()> {
+        let old = self.pod.status.clone().unwrap_or_default();
+        let Some(patch) = difference(&old, status) else { return Ok(()) };
+        let cause = Because::of(ACTOR, &self.pod).reason("what is so has changed");
+        match self.pods().merge_status(&self.pod.name_any(), &patch, None, &cause).await {
+            Ok(pod) if pod.uid() == self.pod.uid() => self.pod = pod,
+            Ok(_) => self.gone = true,
+            Err(error) if error.is_not_found() => self.gone = true,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// How long until the next probe is due.
+    fn due_probes(&self) -> Option<Duration> {
+        let now = self.shared.clock.now();
+        let next = self.probings.values().flat_map(|(_, probings)| probings).map(Probing::next).min()?;
+        Some(Duration::try_from(next.duration_since(now)).unwrap_or_default())
+    }
+
+    fn start_probes(&mut self, probes: &mut FuturesUnordered<tokio::task::JoinHandle<Option<Probed>>>) {
+        let (now, uid) = (self.shared.clock.now(), self.pod.uid().unwrap_or_default());
+        let Some(runtime) = self.runtime.clone() else { return };
+        let spec = self.pod.spec.clone().unwrap_or_default();
+        for (name, (_, probings)) in &mut self.probings {
+            let started = self.health.get(name).is_some_and(|health| health.started);
+            let Some(container) = spec.containers.iter().find(|container| container.name == *name) else { continue };
+            for probing in probings.iter_mut().filter(|probing| probing.next() <= now) {
+                let kind = probing.kind();
+                let Some(probe) = Self::probe(container, kind).filter(|_| started != (kind == ProbeKind::Startup)) else {
+                    probing.put_off(now, RETRY);
+                    continue;
+                };
+                let Some(check) = sandbox::check(probe, container) else { continue };
+                let patience = patience(probe);
+                probing.put_off(now, patience + RETRY);
+                let (runtime, uid, name) = (Arc::clone(&runtime), uid.clone(), name.clone());
+                probes.push(tokio::spawn(async move {
+                    let answer = runtime.probe(&uid, &name, &check, patience).await.ok()?;
+                    Some((name, kind, answer))
+                }));
+            }
+        }
+    }
+
+    async fn answered(&mut self, answer: std::result::Result<Option<Probed>, tokio::task::JoinError>) {
+        let Ok(Some((name, kind, answer))) = answer else { return };
+        let Some(probe) = self.container(&name).and_then(|container| Self::probe(container, kind)).cloned() else { return };
+        let now = self.shared.clock.now();
+        let (Some((_, probings)), Some(health)) = (self.probings.get_mut(&name), self.health.get_mut(&name)) else { return };
+        let Some(probing) = probings.iter_mut().find(|probing| probing.kind() == kind) else { return };
+        let before = health.clone();
+        probing.answer(&probe, answer.passed, &answer.detail, now, health);
+        let unwell = (before.ready && !health.ready) || (before.restart.is_none() && health.restart.is_some());
+        if unwell {
+            self.shared.events.warning(&self.pod, "Unhealthy", format!("{name}: {} probe: {}", kind.word(), answer.detail)).await;
+        }
+    }
+}
+
+async fn stop_one(runtime: Arc<dyn Runtime>, uid: String, container: Option<Container>, name: String, grace: Duration) {
+    let started = tokio::time::Instant::now();
+    let hook = container.as_ref().and_then(|container| container.lifecycle.as_ref()?.pre_stop.as_ref());
+    if let (Some(hook), Some(container)) = (hook, &container) {
+        let (check, sleep) = sandbox::hook(hook, container);
+        tokio::time::sleep(sleep.min(grace)).await;
+        if let Some(check) = check {
+            match runtime.probe(&uid, &name, &check, grace).await {
+                Ok(ProbeAnswer { passed: false, detail }) => tracing::warn!(container = %name, detail, "a preStop hook failed"),
+                Err(error) => tracing::warn!(container = %name, %error, "a preStop hook failed"),
+                Ok(_) => {}
+            }
+        }
+    }
+    if let Err(error) = runtime.stop(&uid, &name, grace.saturating_sub(started.elapsed())).await {
+        tracing::warn!(container = %name, %error, "a container could not be stopped");
+    }
+}
+
+async fn last_words(runtime: &Arc<dyn Runtime>, uid: &str, container: &str) -> String {
+    let options = LogOptions { tail: Some(WORDS_LINES), limit_bytes: Some(2_048), ..LogOptions::default() };
+    let Ok(mut stream) = runtime.logs(uid, container, options).await else { return String::new() };
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        bytes.extend_from_slice(&chunk);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn seen(state: &runtime::ContainerState) -> Seen {
+    let exit = |exit: &runtime::Exit| Exit { code: exit.code, started: exit.started, finished: exit.finished, reason: exit.reason.clone() };
+    let phase = match &state.phase {
+        ContainerPhase::Created => Phase::Created,
+        ContainerPhase::Running { since } => Phase::Running(*since),
+        ContainerPhase::Exited(end) => Phase::Exited(exit(end)),
+    };
+    Seen { name: state.name.clone(), starts: state.starts, phase, last_exit: state.last_exit.as_ref().map(exit) }
+}

@@ -1,0 +1,236 @@
+//! What belongs to something that is gone goes too, by owner references and in the three ways that deletions ask for.
+//!
+//! One watch a kind, of metadata alone, keeps a graph of who owns whom. An owner that disappears takes along what has no
+//! other owner; an object whose owner was never seen is asked for before anything is done about it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use client::{Error, Result};
+use futures::stream::{SelectAll, StreamExt as _};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchParams, Preconditions};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Client, ResourceExt as _};
+use model::{Cause, labels};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::namespaces::namespaced_resources;
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+const RETRY: Duration = Duration::from_secs(1);
+
+type Seen = (usize, watcher::Event<PartialObjectMeta<DynamicObject>>);
+
+/// Runs until `stop` is cancelled.
+pub async fn run(client: Client, stop: CancellationToken) {
+    let resources = namespaced_resources();
+    let mut watches = SelectAll::new();
+    for (at, resource) in resources.iter().enumerate() {
+        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(client.clone(), resource);
+        let watch = watcher(api, watcher::Config::default()).default_backoff();
+        watches.push(watch.filter_map(move |event| async move { event.ok().map(|event| (at, event)) }).boxed());
+    }
+    let mut collector = Collector { client, resources, objects: HashMap::new(), unsynced: BTreeSet::new(), again: BTreeSet::new() };
+    collector.unsynced = (0..collector.resources.len()).collect();
+    loop {
+        let pause = if collector.again.is_empty() { Duration::from_secs(3_600) } else { RETRY };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(seen) = watches.next() => collector.see(seen).await,
+            () = tokio::time::sleep(pause) => collector.retry().await,
+        }
+    }
+}
+
+/// An object of the graph.
+#[derive(Debug, Clone)]
+struct Known {
+    resource: usize,
+    namespace: String,
+    name: String,
+    owners: Vec<OwnerReference>,
+    finalizers: Vec<String>,
+    deleting: bool,
+}
+
+struct Collector {
+    client: Client,
+    resources: Vec<ApiResource>,
+    objects: HashMap<String, Known>,
+    /// Kinds whose first list has not been read to its end.
+    unsynced: BTreeSet<usize>,
+    /// Objects to look at again.
+    again: BTreeSet<String>,
+}
+
+impl Collector {
+    async fn see(&mut self, (resource, event): Seen) {
+        match event {
+            watcher::Event::Init => {}
+            watcher::Event::InitApply(object) => {
+                self.learn(resource, &object);
+            }
+            watcher::Event::InitDone => {
+                self.unsynced.remove(&resource);
+                if self.unsynced.is_empty() {
+                    let all: Vec<String> = self.objects.keys().cloned().collect();
+                    self.examine_all(all).await;
+                }
+            }
+            watcher::Event::Apply(object) => {
+                let uid = self.learn(resource, &object);
+                if self.unsynced.is_empty() {
+                    self.examine_all(vec![uid]).await;
+                }
+            }
+            watcher::Event::Delete(object) => {
+                let uid = object.uid().unwrap_or_default();
+                self.objects.remove(&uid);
+                if self.unsynced.is_empty() {
+                    self.examine_all(self.dependents(&uid)).await;
+                }
+            }
+        }
+    }
+
+    async fn retry(&mut self) {
+        let again = std::mem::take(&mut self.again);
+        self.examine_all(again.into_iter().collect()).await;
+    }
+
+    fn learn(&mut self, resource: usize, object: &PartialObjectMeta<DynamicObject>) -> String {
+        let uid = object.uid().unwrap_or_default();
+        let known = Known {
+            resource,
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            owners: object.owner_references().to_vec(),
+            finalizers: object.finalizers().to_vec(),
+            deleting: object.metadata.deletion_timestamp.is_some(),
+        };
+        self.objects.insert(uid.clone(), known);
+        uid
+    }
+
+    fn dependents(&self, uid: &str) -> Vec<String> {
+        let owned = self.objects.iter().filter(|(_, known)| known.owners.iter().any(|owner| owner.uid == uid));
+        owned.map(|(uid, _)| uid.clone()).collect()
+    }
+
+    async fn examine_all(&mut self, uids: Vec<String>) {
+        for uid in uids {
+            let Some(known) = self.objects.get(&uid).cloned() else { continue };
+            if let Err(error) = self.examine(&uid, &known).await {
+                tracing::warn!(object = %known.name, %error, "garbage could not be collected");
+                self.again.insert(uid);
+            }
+        }
+    }
+
+    async fn examine(&mut self, uid: &str, known: &Known) -> Result<()> {
+        if known.deleting {
+            return self.release(uid, known).await;
+        }
+        if known.owners.is_empty() {
+            return Ok(());
+        }
+        for owner in &known.owners {
+            if self.objects.contains_key(&owner.uid) || self.is_there(known, owner).await? {
+                return Ok(());
+            }
+        }
+        self.delete(uid, known).await
+    }
+
+    /// Whether an owner that the graph does not know is there after all.
+    async fn is_there(&self, known: &Known, owner: &OwnerReference) -> Result<bool> {
+        let Some(resource) =
+            self.resources.iter().find(|resource| resource.kind == owner.kind && resource.api_version == owner.api_version)
+        else {
+            return Ok(true); // not a kind we watch: leave it alone
+        };
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &known.namespace, resource);
+        let found = api.get_opt(&owner.name).await.map_err(|error| failed("read", &owner.name, error))?;
+        Ok(found.is_some_and(|found| found.uid().as_deref() == Some(&owner.uid)))
+    }
+
+    /// An object that is being deleted waits, in the foreground, for its dependents, or lets them go as orphans.
+    async fn release(&mut self, uid: &str, known: &Known) -> Result<()> {
+        let has = |name: &str| known.finalizers.iter().any(|finalizer| finalizer == name);
+        let dependents = self.dependents(uid);
+        if has(ORPHAN) {
+            for dependent in dependents {
+                let Some(object) = self.objects.get(&dependent).cloned() else { continue };
+                let owners: Vec<&OwnerReference> = object.owners.iter().filter(|owner| owner.uid != uid).collect();
+                self.patch(&object, json!({"metadata": {"ownerReferences": owners}})).await?;
+            }
+            self.drop_finalizer(known, ORPHAN).await?;
+        } else if has(FOREGROUND) {
+            if dependents.is_empty() {
+                return self.drop_finalizer(known, FOREGROUND).await;
+            }
+            for dependent in dependents {
+                let Some(object) = self.objects.get(&dependent).cloned() else { continue };
+                if !object.deleting {
+                    self.delete(&dependent, &object).await?;
+                }
+            }
+            self.again.insert(uid.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn drop_finalizer(&self, known: &Known, finalizer: &str) -> Result<()> {
+        let rest: Vec<&String> = known.finalizers.iter().filter(|other| *other != finalizer).collect();
+        self.patch(known, json!({"metadata": {"finalizers": rest}})).await
+    }
+
+    fn api(&self, known: &Known) -> Option<Api<DynamicObject>> {
+        let resource = self.resources.get(known.resource)?;
+        Some(Api::namespaced_with(self.client.clone(), &known.namespace, resource))
+    }
+
+    async fn patch(&self, known: &Known, change: serde_json::Value) -> Result<()> {
+        let Some(api) = self.api(known) else { return Ok(()) };
+        let patched = api.patch(&known.name, &PatchParams::default(), &Patch::Merge(with_cause(change, known))).await;
+        gone_is_fine(patched.map(|_| ()), "change", &known.name)
+    }
+
+    async fn delete(&self, uid: &str, known: &Known) -> Result<()> {
+        let Some(api) = self.api(known) else { return Ok(()) };
+        self.patch(known, json!({})).await?;
+        let preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+        let deleted = api.delete(&known.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await;
+        gone_is_fine(deleted.map(|_| ()), "delete", &known.name)
+    }
+}
+
+fn with_cause(mut change: serde_json::Value, known: &Known) -> serde_json::Value {
+    let owner = known.owners.first();
+    let cause = Cause {
+        actor: "garbage-collector".into(),
+        kind: owner.map(|owner| owner.kind.clone()).unwrap_or_default(),
+        namespace: known.namespace.clone(),
+        name: owner.map(|owner| owner.name.clone()).unwrap_or_default(),
+        uid: owner.map(|owner| owner.uid.clone()).unwrap_or_default(),
+        revision: String::new(),
+        reason: "its owner is gone or going".into(),
+    };
+    change["metadata"]["annotations"][labels::CAUSE] = json!(cause.to_annotation());
+    change
+}
+
+fn gone_is_fine(result: std::result::Result<(), kube::Error>, verb: &str, name: &str) -> Result<()> {
+    match result {
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        Err(error) => Err(failed(verb, name, error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn failed(verb: &str, name: &str, source: kube::Error) -> Error {
+    Error::new(format!("could not {verb} {name}"), source)
+}

@@ -1,0 +1,77 @@
+//! Namespaces that are being deleted: empties them, then lets them go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Error, Result};
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams};
+use kube::core::GroupVersionKind;
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::watcher;
+use kube::{Client, ResourceExt as _};
+use tokio_util::sync::CancellationToken;
+
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Runs until `stop` is cancelled.
+pub async fn run(client: Client, stop: CancellationToken) {
+    Controller::new(Api::<Namespace>::all(client.clone()), watcher::Config::default())
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, |namespace, error: &Error, _| on_error(&namespace, error), Arc::new(client))
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+fn on_error(namespace: &Namespace, error: &Error) -> Action {
+    tracing::warn!(namespace = %namespace.name_any(), %error, "a namespace could not be emptied");
+    Action::requeue(Duration::from_secs(1))
+}
+
+async fn reconcile(namespace: Arc<Namespace>, client: Arc<Client>) -> Result<Action> {
+    if namespace.metadata.deletion_timestamp.is_none() {
+        return Ok(Action::await_change());
+    }
+    let name = namespace.name_any();
+    let mut left = 0;
+    for resource in namespaced_resources() {
+        left += empty(&client, &name, &resource).await?;
+    }
+    if left > 0 {
+        return Ok(Action::requeue(AGAIN));
+    }
+    let mut finalized = namespace.as_ref().clone();
+    finalized.spec = Some(k8s_openapi::api::core::v1::NamespaceSpec { finalizers: Some(Vec::new()) });
+    let body = serde_json::to_vec(&finalized).unwrap_or_default();
+    let request = http::Request::put(format!("/api/v1/namespaces/{name}/finalize")).header("content-type", "application/json").body(body);
+    let request = request.map_err(|error| failed("finalize", &name, kube::Error::HttpError(error)))?;
+    match client.request::<serde_json::Value>(request).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Action::await_change()),
+        Err(error) => Err(failed("finalize", &name, error)),
+        Ok(_) => Ok(Action::await_change()),
+    }
+}
+
+/// The kinds that live in namespaces, Services first so that nothing starts what is being removed.
+pub(super) fn namespaced_resources() -> Vec<ApiResource> {
+    let kinds = model::KINDS.iter().map(|kind| kind()).filter(model::Kind::is_namespaced);
+    kinds
+        .map(|kind| ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind), &kind.plural))
+        .collect()
+}
+
+/// Deletes what is there of a kind; how much is left.
+async fn empty(client: &Client, namespace: &str, resource: &ApiResource) -> Result<usize> {
+    let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, resource);
+    let list = api.list_metadata(&ListParams::default()).await.map_err(|error| failed("list", namespace, error))?;
+    if list.items.iter().any(|object| object.metadata.deletion_timestamp.is_none()) {
+        let deleted = api.delete_collection(&DeleteParams::default(), &ListParams::default()).await;
+        deleted.map_err(|error| failed("empty", namespace, error))?;
+    }
+    Ok(list.items.len())
+}
+
+fn failed(verb: &str, namespace: &str, source: kube::Error) -> Error {
+    Error::new(format!("could not {verb} namespace {namespace}"), source)
+}

@@ -1,0 +1,102 @@
+//! Pods without a node: gives each one, or says why none takes it. `logic::placement` decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Because, Error, Objects, Result};
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, PostParams};
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Client, ResourceExt as _};
+use logic::placement::{Placement, place};
+use model::{Clock, labels};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+const ACTOR: &str = "placement";
+const RETRY: Duration = Duration::from_secs(1);
+/// How soon a Pod that no node takes is tried again; a change of a node tries it at once.
+const RETRY_NOWHERE: Duration = Duration::from_secs(30);
+
+struct Context {
+    client: Client,
+    clock: Arc<dyn Clock>,
+}
+
+/// Runs until `stop` is cancelled.
+pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let unplaced = watcher::Config::default().fields("spec.nodeName=");
+    let controller = Controller::new(Api::<Pod>::all(client.clone()), unplaced);
+    let waiting = controller.store();
+    let context = Arc::new(Context { client: client.clone(), clock });
+    controller
+        .watches(Api::<Node>::all(client), watcher::Config::default(), move |_| {
+            waiting.state().iter().map(|pod| ObjectRef::from_obj(pod.as_ref())).collect::<Vec<_>>()
+        })
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, |pod, error: &Error, _| on_error(&pod, error), context)
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+fn on_error(pod: &Pod, error: &Error) -> Action {
+    tracing::warn!(pod = %pod.name_any(), %error, "a pod could not be placed");
+    Action::requeue(RETRY)
+}
+
+async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> Result<Action> {
+    let is_bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_ref().is_some_and(|node| !node.is_empty()));
+    if is_bound || pod.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let nodes = Objects::<Node>::all(&context.client).list("").await?;
+    let pods = Objects::<Pod>::all(&context.client).list("").await?;
+    match place(&pod, &nodes, &pods) {
+        Placement::Node(node) => {
+            bind(&context.client, &pod, &node).await?;
+            Ok(Action::await_change())
+        }
+        Placement::Nowhere(why) => {
+            report(&context, &pod, &why).await?;
+            Ok(Action::requeue(RETRY_NOWHERE))
+        }
+    }
+}
+
+async fn bind(client: &Client, pod: &Pod, node: &str) -> Result<()> {
+    let cause = Because::of(ACTOR, pod).reason(format!("{node} has the fewest copies"));
+    let binding = Binding {
+        metadata: ObjectMeta {
+            name: pod.metadata.name.clone(),
+            annotations: Some([(labels::CAUSE.to_owned(), cause.to_annotation())].into()),
+            ..ObjectMeta::default()
+        },
+        target: ObjectReference { kind: Some("Node".into()), name: Some(node.into()), ..ObjectReference::default() },
+    };
+    let api = Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+    let bound = api.create_subresource::<_, serde_json::Value>("binding", &pod.name_any(), &PostParams::default(), &binding).await;
+    match bound {
+        Ok(_) => Ok(()),
+        // Somebody else bound or deleted it, which is as good.
+        Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(()),
+        Err(source) => Err(Error::new(format!("could not bind pod {} to {node}", pod.name_any()), source)),
+    }
+}
+
+async fn report(context: &Context, pod: &Pod, why: &str) -> Result<()> {
+    let told = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    if told.into_iter().any(|condition| condition.type_ == "PodScheduled" && condition.message.as_deref() == Some(why)) {
+        return Ok(());
+    }
+    let time = context.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let condition =
+        json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why, "lastTransitionTime": time});
+    let pods = Objects::<Pod>::namespaced(&context.client, &pod.namespace().unwrap_or_default());
+    let cause = Because::of(ACTOR, pod).reason("no node takes it");
+    pods.merge_status(&pod.name_any(), &json!({"conditions": [condition]}), None, &cause).await?;
+    Ok(())
+}

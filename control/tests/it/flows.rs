@@ -1,0 +1,140 @@
+//! Whole flows, over both transports.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use model::{Cause, Revision, RouteTable, Service, labels};
+use serde_json::json;
+
+use crate::world::{Transport, World, shop, spec};
+
+const BOTH: [Transport; 2] = [Transport::InProcess, Transport::Http];
+
+#[tokio::test]
+async fn a_service_comes_up_is_changed_and_leaves_nothing_behind() {
+    for transport in BOTH {
+        let world = World::start(transport).await;
+        world.create(&shop(2, "1")).await;
+        world.phase("shop-1", "Complete").await;
+        assert_eq!(world.router.table().routes[0].endpoints.len(), 2, "{transport:?}");
+        world.change(json!({"spec": spec(2, "2")})).await;
+        let revision = world.phase("shop-2", "Complete").await;
+        let receipt = revision.status.unwrap().receipt.unwrap();
+        assert_eq!((receipt.started, receipt.adopted), (2, 0));
+        world.phase("shop-1", "Superseded").await;
+        assert_eq!(world.list::<Pod>().await.len(), 2);
+        world.delete("shop").await;
+        world
+            .until("everything of shop is gone", || async {
+                let empty = world.list::<Pod>().await.is_empty() && world.list::<Revision>().await.is_empty();
+                empty && world.list::<RouteTable>().await.is_empty()
+            })
+            .await;
+        assert!(runtime::Runtime::list(&world.runtime).await.unwrap().is_empty());
+        assert!(world.router.table().routes.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_never_becomes_ready_leaves_the_old_one_serving_and_says_why() {
+    for transport in BOTH {
+        let world = World::start(transport).await;
+        world.create(&shop(2, "1")).await;
+        world.phase("shop-1", "Complete").await;
+        let before = world.router.table();
+        world.runtime.set_ready("shop:2", false);
+        world.change(json!({"spec": spec(2, "2")})).await;
+        let failed = world.phase("shop-2", "Failed").await.status.unwrap();
+        let failure = failed.failure.unwrap();
+        assert_eq!(failure.reason, "ProgressDeadlineExceeded");
+        assert!(!failure.detail.is_empty() && failure.pod.starts_with("shop-web-2-"), "{failure:?}");
+        world.until("the copies of shop-2 are gone", || async { world.list::<Pod>().await.len() == 2 }).await;
+        assert_eq!(world.router.table(), before, "{transport:?}");
+        let service = world.of::<Service>().get("shop").await.unwrap();
+        assert_eq!(service.status.unwrap().active_revision.as_deref(), Some("shop-1"));
+    }
+}
+
+#[tokio::test]
+async fn unchanged_parts_are_adopted_and_going_back_restarts_nothing_that_runs() {
+    let world = World::start(Transport::InProcess).await;
+    world.create(&shop(2, "1")).await;
+    world.phase("shop-1", "Complete").await;
+    world.change(json!({"spec": {"rollout": {"drain": "3s"}}})).await;
+    let receipt = world.phase("shop-2", "Complete").await.status.unwrap().receipt.unwrap();
+    assert_eq!((receipt.started, receipt.adopted), (0, 2));
+    let starts = world.runtime.calls().iter().filter(|call| call.starts_with("start")).count();
+    assert_eq!(starts, 2, "{:?}", world.runtime.calls());
+}
+
+#[tokio::test]
+async fn every_write_says_why() {
+    let world = World::start(Transport::InProcess).await;
+    world.create(&shop(1, "1")).await;
+    world.phase("shop-1", "Complete").await;
+    let pods = world.list::<Pod>().await;
+    let tables = world.list::<RouteTable>().await;
+    let revisions = world.list::<Revision>().await;
+    let cause = |annotations: &std::collections::BTreeMap<String, String>| Cause::from_annotation(&annotations[labels::CAUSE]).unwrap();
+    for annotations in [pods[0].annotations(), tables[0].annotations(), revisions[0].annotations()] {
+        let cause = cause(annotations);
+        assert!(!cause.actor.is_empty() && !cause.reason.is_empty() && !cause.name.is_empty(), "{cause:?}");
+    }
+    assert_eq!(cause(revisions[0].annotations()).kind, "Service");
+}
+
+#[tokio::test]
+async fn a_container_that_ends_is_started_again_and_gets_no_requests_meanwhile() {
+    let world = World::start(Transport::InProcess).await;
+    world.create(&shop(2, "1")).await;
+    world.phase("shop-1", "Complete").await;
+    let pod = world.list::<Pod>().await.remove(0);
+    world.runtime.exit(&pod.uid().unwrap(), "web", 3);
+    world.until("one copy is left in the routes", || async { world.router.table().routes[0].endpoints.len() == 1 }).await;
+    world.until("both copies are back", || async { world.router.table().routes[0].endpoints.len() == 2 }).await;
+    let status = world.of::<Pod>().get(&pod.name_any()).await.unwrap().status.unwrap();
+    assert_eq!(status.container_statuses.unwrap()[0].restart_count, 1);
+}
+
+#[tokio::test]
+async fn missing_config_is_named_and_mended_by_making_it() {
+    let world = World::start(Transport::InProcess).await;
+    let mut service = shop(1, "1");
+    service["spec"]["config"]["TOKEN"] = json!({"secretRef": {"name": "keys", "key": "token"}});
+    world.create(&service).await;
+    world
+        .until("the missing Secret is named", || async {
+            let service = world.of::<Service>().get("shop").await.unwrap().status.unwrap_or_default();
+            service.conditions.iter().any(|condition| condition.message.contains("TOKEN: Secret keys is not there"))
+        })
+        .await;
+    let secret: k8s_openapi::api::core::v1::Secret =
+        serde_json::from_value(json!({"metadata": {"name": "keys"}, "data": {"token": "c2VjcmV0"}})).unwrap();
+    world.of().create(&kube::api::PostParams::default(), &secret).await.unwrap();
+    world.phase("shop-1", "Complete").await;
+    let state = runtime::Runtime::list(&world.runtime).await.unwrap().remove(0);
+    assert!(state.pod.containers[0].env.contains(&("TOKEN".into(), "secret".into())));
+}
+
+#[tokio::test]
+async fn what_a_deleted_object_owned_goes_in_the_way_that_was_asked_for() {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::api::{DeleteParams, PostParams};
+    for (way, survives) in [(DeleteParams::background(), false), (DeleteParams::foreground(), false), (DeleteParams::orphan(), true)] {
+        let world = World::start(Transport::InProcess).await;
+        let maps = world.of::<ConfigMap>();
+        let map = |value: serde_json::Value| serde_json::from_value::<ConfigMap>(value).unwrap();
+        let owner = maps.create(&PostParams::default(), &map(json!({"metadata": {"name": "owner"}}))).await.unwrap();
+        let reference = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.uid(), "blockOwnerDeletion": true});
+        let owned = map(json!({"metadata": {"name": "owned", "ownerReferences": [reference]}}));
+        maps.create(&PostParams::default(), &owned).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        maps.delete("owner", &way).await.unwrap();
+        world.until("the owner is gone", || async { maps.get_opt("owner").await.unwrap().is_none() }).await;
+        if survives {
+            let left = maps.get("owned").await.unwrap();
+            assert!(left.owner_references().is_empty());
+        } else {
+            world.until("the owned is gone", || async { maps.get_opt("owned").await.unwrap().is_none() }).await;
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Controllers and an agent over a real API and store, with a runtime and a router that only pretend.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod flows;
+mod simulation;
+mod world;

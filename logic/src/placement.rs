@@ -1,0 +1,101 @@
+//! Which node a Pod goes to, or why none takes it.
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube_core::ResourceExt as _;
+use model::labels;
+
+/// Where a Pod goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// To this node.
+    Node(String),
+    /// Nowhere: what each node lacks, in a sentence.
+    Nowhere(String),
+}
+
+/// Chooses a node: of those that can take the Pod the one with the fewest copies of its part, then the fewest Pods.
+/// `pods` are all Pods there are.
+pub fn place(pod: &Pod, nodes: &[Node], pods: &[Pod]) -> Placement {
+    if nodes.is_empty() {
+        return Placement::Nowhere("no node has joined".into());
+    }
+    let (fit, refused): (Vec<_>, Vec<_>) = nodes.iter().map(|node| (node, refusal(pod, node))).partition(|(_, refusal)| refusal.is_none());
+    let on = |node: &Node| pods.iter().filter(|other| bound_to(other) == Some(node.name_any().as_str())).collect::<Vec<_>>();
+    let score = |node: &Node| {
+        let there = on(node);
+        (there.iter().filter(|other| is_twin(pod, other)).count(), there.len(), node.name_any())
+    };
+    match fit.into_iter().map(|(node, _)| node).min_by_key(|node| score(node)) {
+        Some(node) => Placement::Node(node.name_any()),
+        None => {
+            let reasons: Vec<String> =
+                refused.into_iter().map(|(node, refusal)| format!("{}: {}", node.name_any(), refusal.unwrap_or_default())).collect();
+            Placement::Nowhere(reasons.join("; "))
+        }
+    }
+}
+
+fn bound_to(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref())
+}
+
+fn is_twin(pod: &Pod, other: &Pod) -> bool {
+    let of = |pod: &Pod| (pod.namespace(), pod.labels().get(labels::SERVICE).cloned(), pod.labels().get(labels::PART).cloned());
+    pod.labels().contains_key(labels::SERVICE) && of(pod) == of(other)
+}
+
+/// Why a node cannot take a Pod.
+fn refusal(pod: &Pod, node: &Node) -> Option<String> {
+    let ready =
+        node.status.iter().flat_map(|status| status.conditions.iter().flatten()).any(|is| is.type_ == "Ready" && is.status == "True");
+    if !ready {
+        return Some("is not ready".into());
+    }
+    if node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)) {
+        return Some("takes no new pods (cordoned)".into());
+    }
+    let spec = pod.spec.as_ref()?;
+    let mut wanted = spec.node_selector.iter().flatten();
+    let lacking = wanted.find(|(key, value)| node.labels().get(*key) != Some(value));
+    if let Some((key, value)) = lacking {
+        return Some(format!("lacks the label {key}={value}"));
+    }
+    let class = spec.runtime_class_name.as_deref()?;
+    let label = format!("runtime.conductor.dev/{class}");
+    (!node.labels().contains_key(&label)).then(|| format!("has no runtime {class}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(name: &str, change: impl Fn(&mut serde_json::Value)) -> Node {
+        let mut node = json!({"metadata": {"name": name, "labels": {"runtime.conductor.dev/process": ""}},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        change(&mut node);
+        serde_json::from_value(node).unwrap()
+    }
+
+    fn pod(node: Option<&str>, class: &str) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "p", "labels": {"conductor.dev/service": "a", "conductor.dev/part": "b"}},
+            "spec": {"nodeName": node, "runtimeClassName": class, "containers": []}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn copies_are_spread_and_unfit_nodes_say_why() {
+        let nodes = [node("a", |_| ()), node("b", |_| ())];
+        let there = [pod(Some("a"), "process")];
+        assert_eq!(place(&pod(None, "process"), &nodes, &there), Placement::Node("b".into()));
+        let nodes = [
+            node("a", |node| node["status"]["conditions"][0]["status"] = json!("False")),
+            node("b", |node| node["spec"] = json!({"unschedulable": true})),
+            node("c", |_| ()),
+        ];
+        let expected = "a: is not ready; b: takes no new pods (cordoned); c: has no runtime docker";
+        assert_eq!(place(&pod(None, "docker"), &nodes, &[]), Placement::Nowhere(expected.into()));
+        assert_eq!(place(&pod(None, "process"), &[], &[]), Placement::Nowhere("no node has joined".into()));
+    }
+}

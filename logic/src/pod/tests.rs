@@ -1,0 +1,114 @@
+use serde_json::json;
+
+use super::*;
+
+fn time(text: &str) -> Timestamp {
+    format!("2026-01-01T00:{text}Z").parse().unwrap()
+}
+
+fn pod(spec: serde_json::Value) -> Pod {
+    serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
+}
+
+fn seen(name: &str, starts: u32, phase: Phase) -> Seen {
+    Seen { name: name.into(), starts, phase, last_exit: None }
+}
+
+fn exited(code: i32) -> Phase {
+    Phase::Exited(Exit { code, started: time("00:00"), finished: time("00:10"), reason: None })
+}
+
+fn check(pod: &Pod, seen: Option<&[Seen]>, health: &BTreeMap<String, Health>, expected: &str) {
+    let words = BTreeMap::new();
+    let observed = Observed { pod, seen, health, last_words: &words, trouble: None, address: "127.0.0.1", now: time("00:11") };
+    let plan = plan(&observed);
+    let acts: Vec<String> = plan
+        .acts
+        .iter()
+        .map(|act| match act {
+            Act::Create => "create".into(),
+            Act::Start(name) => format!("start {name}"),
+            Act::Stop { container, grace, .. } => format!("stop {container} {}s", grace.as_secs()),
+            Act::Remove => "remove".into(),
+            Act::Forget => "forget".into(),
+        })
+        .collect();
+    let conditions = plan.status.conditions.unwrap_or_default();
+    let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let wake = plan.wake_after.map(|wake| format!(" wake {}s", wake.as_secs())).unwrap_or_default();
+    let text =
+        format!("{} {}{} [{}]{wake}", plan.status.phase.unwrap_or_default(), if ready { "" } else { "un" }, "ready", acts.join(", "));
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_pod_is_made_started_and_restarted_with_back_off() {
+    let pod = pod(json!({"containers": [{"name": "a"}]}));
+    let none = BTreeMap::new();
+    check(&pod, None, &none, "Pending unready [create]");
+    check(&pod, Some(&[seen("a", 0, Phase::Created)]), &none, "Pending unready [start a]");
+    check(&pod, Some(&[seen("a", 1, Phase::Running(time("00:01")))]), &none, "Running ready []");
+    check(&pod, Some(&[seen("a", 1, exited(1))]), &none, "Running unready [start a]");
+    check(&pod, Some(&[seen("a", 4, exited(1))]), &none, "Running unready [] wake 7s");
+}
+
+#[test]
+fn restart_policies_are_kept() {
+    let none = BTreeMap::new();
+    let never = pod(json!({"restartPolicy": "Never", "containers": [{"name": "a"}]}));
+    check(&never, Some(&[seen("a", 1, exited(0))]), &none, "Succeeded unready []");
+    check(&never, Some(&[seen("a", 1, exited(2))]), &none, "Failed unready []");
+    let on_failure = pod(json!({"restartPolicy": "OnFailure", "containers": [{"name": "a"}]}));
+    check(&on_failure, Some(&[seen("a", 1, exited(0))]), &none, "Succeeded unready []");
+    check(&on_failure, Some(&[seen("a", 1, exited(1))]), &none, "Running unready [start a]");
+}
+
+#[test]
+fn init_containers_run_first_and_one_after_the_other() {
+    let none = BTreeMap::new();
+    let pod = pod(json!({"initContainers": [{"name": "i"}, {"name": "j"}], "containers": [{"name": "a"}]}));
+    let all = |i: Phase, j: Phase| [seen("i", 1, i), seen("j", 1, j), seen("a", 0, Phase::Created)];
+    check(&pod, Some(&all(Phase::Created, Phase::Created)), &none, "Pending unready [start i]");
+    check(&pod, Some(&all(exited(0), Phase::Created)), &none, "Pending unready [start j]");
+    check(&pod, Some(&all(exited(0), exited(0))), &none, "Pending unready [start a]");
+    check(&pod, Some(&all(exited(1), Phase::Created)), &none, "Pending unready [start i]");
+}
+
+#[test]
+fn probes_decide_about_readiness_and_restarts() {
+    let pod = pod(json!({"containers": [{"name": "a", "readinessProbe": {"tcpSocket": {"port": 1}}}]}));
+    let running = [seen("a", 1, Phase::Running(time("00:01")))];
+    check(&pod, Some(&running), &BTreeMap::new(), "Running unready []");
+    let health = |health| BTreeMap::from([("a".to_owned(), health)]);
+    check(&pod, Some(&running), &health(Health { ready: true, ..Health::default() }), "Running ready []");
+    let sick = Health { restart: Some("Liveness probe failed".into()), ..Health::default() };
+    check(&pod, Some(&running), &health(sick), "Running unready [stop a 30s]");
+}
+
+#[test]
+fn a_pod_that_is_deleted_is_stopped_removed_and_forgotten() {
+    let none = BTreeMap::new();
+    let mut pod = pod(json!({"containers": [{"name": "a"}]}));
+    pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time("00:05")));
+    pod.metadata.deletion_grace_period_seconds = Some(5);
+    check(&pod, Some(&[seen("a", 1, Phase::Running(time("00:01")))]), &none, "Running unready [stop a 5s]");
+    check(&pod, Some(&[seen("a", 1, exited(0))]), &none, "Running unready [remove]");
+    check(&pod, None, &none, "Pending unready [forget]");
+}
+
+#[test]
+fn a_readiness_probe_is_eager_until_it_first_passes() {
+    let probe = k8s_openapi::api::core::v1::Probe { period_seconds: Some(10), ..Default::default() };
+    let mut probing = Probing::new(ProbeKind::Readiness, &probe, time("00:00"), false);
+    let mut health = Health::default();
+    probing.answer(&probe, false, "refused", time("00:00"), &mut health);
+    assert!(probing.next() < time("00:01") && !health.ready && health.detail == "refused");
+    probing.answer(&probe, true, "", time("00:01"), &mut health);
+    assert!(health.ready && probing.next() == time("00:11"));
+    for _ in 0..2 {
+        probing.answer(&probe, false, "503", time("00:11"), &mut health);
+        assert!(health.ready, "two failures are not three");
+    }
+    probing.answer(&probe, false, "503", time("00:31"), &mut health);
+    assert!(!health.ready && health.detail == "503");
+}

@@ -1,0 +1,75 @@
+//! The routes of all Services, merged into what a router needs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use kube_core::ResourceExt as _;
+use model::RouteTable;
+
+/// One merged route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// `namespace/name` of the Service.
+    pub service: String,
+    /// Lower-case host; empty for any.
+    pub host: String,
+    /// Path prefix.
+    pub path: String,
+    /// The copies that answer.
+    pub endpoints: Vec<SocketAddr>,
+}
+
+/// `namespace/name` of a table's Service.
+pub fn service_of(table: &RouteTable) -> String {
+    format!("{}/{}", table.namespace().unwrap_or_default(), table.name_any())
+}
+
+/// Merges tables. A host and path in several goes to the oldest table. Tables being deleted count no more.
+pub fn merge(tables: &[RouteTable]) -> Vec<Merged> {
+    let mut oldest_first: Vec<&RouteTable> = tables.iter().filter(|table| table.metadata.deletion_timestamp.is_none()).collect();
+    oldest_first.sort_by_cached_key(|table| (table.creation_timestamp().map(|time| time.0), service_of(table)));
+    let mut merged = BTreeMap::new();
+    for table in oldest_first {
+        for route in &table.spec.routes {
+            let endpoints = route.endpoints.iter().filter_map(|endpoint| endpoint.address.parse().ok()).collect();
+            let host = route.host.to_lowercase();
+            let (service, path) = (service_of(table), route.path.clone());
+            merged.entry((host.clone(), path.clone())).or_insert(Merged { service, host, path, endpoints });
+        }
+    }
+    merged.into_values().collect()
+}
+
+/// The addresses that one table names.
+pub fn endpoints(table: &RouteTable) -> Vec<SocketAddr> {
+    let endpoints = table.spec.routes.iter().flat_map(|route| &route.endpoints);
+    let mut found: Vec<SocketAddr> = endpoints.filter_map(|endpoint| endpoint.address.parse().ok()).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn table(name: &str, created: &str, host: &str, address: &str) -> RouteTable {
+        serde_json::from_value(json!({"apiVersion": "conductor.dev/v1", "kind": "RouteTable",
+            "metadata": {"name": name, "namespace": "d", "creationTimestamp": created},
+            "spec": {"revision": "r", "routes": [{"host": host, "path": "/", "part": "p", "endpoints": [{"pod": "x", "address": address}]}]}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_older_table_keeps_a_route_that_two_claim() {
+        let young = table("a", "2026-01-02T00:00:00Z", "X.test", "127.0.0.1:1");
+        let old = table("b", "2026-01-01T00:00:00Z", "x.test", "127.0.0.1:2");
+        let other = table("c", "2026-01-03T00:00:00Z", "y.test", "nonsense");
+        let merged = merge(&[young, old, other]);
+        assert_eq!(merged.len(), 2);
+        assert_eq!((merged[0].service.as_str(), merged[0].endpoints[0].port()), ("d/b", 2));
+        assert!(merged[1].endpoints.is_empty());
+    }
+}

@@ -1,0 +1,272 @@
+//! What the control API needs to know of a kind.
+
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+
+use crate::Problem;
+
+/// One kind of object.
+#[derive(Clone)]
+pub struct Kind {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The version, such as `v1`.
+    pub version: String,
+    /// The name in manifests: `Service`.
+    pub kind: String,
+    /// The name in paths: `services`.
+    pub plural: String,
+    /// The plural's counterpart on command lines: `service`.
+    pub singular: String,
+    /// Abbreviations for command lines.
+    pub short_names: Vec<String>,
+    /// Groups such as `all` that it belongs to on command lines.
+    pub categories: Vec<String>,
+    /// Whether objects live in namespaces.
+    pub scope: Scope,
+    /// Whether `/status` is a resource of its own.
+    pub status: bool,
+    /// Whether `metadata.generation` counts changes of the spec.
+    pub generation: bool,
+    /// How `/scale` reads and writes it.
+    pub scale: Option<Scale>,
+    /// Further subresources by name, with the verbs they take: `log`, `binding`.
+    pub subresources: Vec<(String, Vec<String>)>,
+    /// The columns of its table, NAME first and AGE last where they are wanted.
+    pub columns: Vec<Column>,
+    /// Field selectors it takes beside `metadata.name` and `metadata.namespace`.
+    pub selectable_fields: Vec<String>,
+    /// Whether fields that its schema does not know are kept (Kubernetes' own kinds) rather than refused (ours).
+    pub keeps_unknown: bool,
+    /// Adds the kind's schema to a generator and refers to it.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Fills in what was left out.
+    pub default: fn(&mut Value),
+    /// What a schema cannot say: problems of a whole object.
+    pub validate: fn(&Value) -> Vec<Problem>,
+    /// Problems of a change, given the object before and after.
+    pub validate_change: fn(&Value, &Value) -> Vec<Problem>,
+    /// What only one object of the kind may have, with the field that has it: the host and path of a route.
+    pub claims: Option<Claims>,
+}
+
+/// The claims of an object, each with the field that makes it.
+pub type Claims = fn(&Value) -> Vec<(String, String)>;
+
+/// Where objects of a kind live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// In namespaces.
+    Namespaced,
+    /// Beside them.
+    Cluster,
+}
+
+/// How the scale of an object is read and written.
+#[derive(Clone, Copy)]
+pub struct Scale {
+    /// Reads it.
+    pub read: fn(&Value) -> Result<Copies, ScaleRefused>,
+    /// Sets the wanted number.
+    pub write: fn(&mut Value, i64) -> Result<(), ScaleRefused>,
+}
+
+/// Wanted and actual number of copies, and the selector of those copies as text.
+pub type Copies = (i64, i64, String);
+
+/// Why an object has no single scale, and what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ScaleRefused(pub String);
+
+/// One column of a table.
+#[derive(Clone)]
+pub struct Column {
+    /// The header.
+    pub name: String,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub type_name: String,
+    /// `name` marks the object's name.
+    pub format: String,
+    /// What it shows.
+    pub description: String,
+    /// 0 is always shown, more only with `-o wide`.
+    pub priority: i32,
+    /// Where the cell comes from.
+    pub cell: Cell,
+}
+
+/// Where a cell comes from.
+#[derive(Clone)]
+pub enum Cell {
+    /// Keys joined by dots, from the object's root: `.status.phase`.
+    Path(String),
+    /// Worked out from the object and the time.
+    Computed(fn(&Value, Timestamp) -> Value),
+}
+
+impl Kind {
+    /// A kind with no more than its names.
+    pub fn new(group: &str, version: &str, kind: &str, plural: &str, schema: fn(&mut SchemaGenerator) -> Schema) -> Self {
+        Self {
+            group: group.into(),
+            version: version.into(),
+            kind: kind.into(),
+            plural: plural.into(),
+            singular: kind.to_lowercase(),
+            short_names: Vec::new(),
+            categories: Vec::new(),
+            scope: Scope::Namespaced,
+            status: false,
+            generation: false,
+            scale: None,
+            subresources: Vec::new(),
+            columns: vec![Column::name(), Column::age()],
+            selectable_fields: Vec::new(),
+            keeps_unknown: group.is_empty(),
+            schema,
+            default: |_| (),
+            validate: |_| Vec::new(),
+            validate_change: |_, _| Vec::new(),
+            claims: None,
+        }
+    }
+
+    /// `group/version`, or `v1` for the core group.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// `services.conductor.dev`, or the bare plural for the core group.
+    pub fn qualified_plural(&self) -> String {
+        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// Whether objects live in namespaces.
+    pub fn is_namespaced(&self) -> bool {
+        self.scope == Scope::Namespaced
+    }
+}
+
+impl Column {
+    /// A column whose cell is the value at a path.
+    pub fn path(name: &str, type_name: &str, path: &str, description: &str) -> Self {
+        Self {
+            name: name.into(),
+            type_name: type_name.into(),
+            format: String::new(),
+            description: description.into(),
+            priority: 0,
+            cell: Cell::Path(path.into()),
+        }
+    }
+
+    /// A column whose cell is worked out.
+    pub fn computed(name: &str, type_name: &str, cell: fn(&Value, Timestamp) -> Value, description: &str) -> Self {
+        Self { cell: Cell::Computed(cell), ..Self::path(name, type_name, "", description) }
+    }
+
+    /// Shown only with `-o wide`.
+    #[must_use]
+    pub fn wide(mut self) -> Self {
+        self.priority = 1;
+        self
+    }
+
+    /// The object's name.
+    pub fn name() -> Self {
+        Self { format: "name".into(), ..Self::path("Name", "string", ".metadata.name", "The name of the object") }
+    }
+
+    /// How long ago the object was created.
+    pub fn age() -> Self {
+        Self::computed("Age", "string", |object, now| age(&object["metadata"]["creationTimestamp"], now), "Time since creation")
+    }
+}
+
+/// The schema of a whole object of ours: apiVersion, kind, metadata, spec and status.
+pub fn object_schema<Spec: JsonSchema, Status: JsonSchema>(generator: &mut SchemaGenerator, name: &str, description: &str) -> Schema {
+    let key = format!("dev.conductor.v1.{name}");
+    if !generator.definitions().contains_key(&key) {
+        let schema = json_schema!({
+            "type": "object",
+            "description": description,
+            "required": ["spec"],
+            "properties": {
+                "apiVersion": {"type": "string", "description": "The group and version: conductor.dev/v1."},
+                "kind": {"type": "string", "description": format!("The kind: {name}.")},
+                "metadata": generator.subschema_for::<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>(),
+                "spec": generator.subschema_for::<Spec>(),
+                "status": generator.subschema_for::<Status>(),
+            },
+        });
+        generator.definitions_mut().insert(key.clone(), schema.into());
+    }
+    Schema::new_ref(format!("#/components/schemas/{key}"))
+}
+
+/// The schema of a list of conditions: at most one of each type.
+pub(crate) fn conditions_schema(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": generator.subschema_for::<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition>(),
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+    })
+}
+
+/// How long ago a timestamp was, in the form kubectl uses: `45s`, `3m`, `5h12m`, `2d4h`.
+pub fn age(timestamp: &Value, now: Timestamp) -> Value {
+    let Some(then) = timestamp.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else {
+        return Value::String("<unknown>".into());
+    };
+    Value::String(human_seconds(now.as_second() - then.as_second()))
+}
+
+fn human_seconds(seconds: i64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match seconds {
+        ..-1 => "<invalid>".into(),
+        -1..0 => "0s".into(),
+        0..120 => format!("{seconds}s"),
+        120..600 if seconds % 60 != 0 => format!("{minutes}m{}s", seconds % 60),
+        120..10_800 => format!("{minutes}m"),
+        10_800..28_800 if minutes % 60 != 0 => format!("{hours}h{}m", minutes % 60),
+        10_800..172_800 => format!("{hours}h"),
+        172_800..691_200 if hours % 24 != 0 => format!("{days}d{}h", hours % 24),
+        172_800..63_072_000 => format!("{days}d"),
+        _ if (days % 365) == 0 || days >= 8 * 365 => format!("{}y", days / 365),
+        _ => format!("{}y{}d", days / 365, days % 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_read_as_kubectl_writes_them() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (125, "2m5s"),
+            (600, "10m"),
+            (10_860, "3h1m"),
+            (86_400, "24h"),
+            (180_000, "2d2h"),
+            (864_000, "10d"),
+        ] {
+            assert_eq!(human_seconds(seconds), text);
+        }
+    }
+
+    #[test]
+    fn every_kind_has_names_of_its_own() {
+        let kinds: Vec<Kind> = crate::KINDS.iter().map(|kind| kind()).collect();
+        for (at, kind) in kinds.iter().enumerate() {
+            assert!(kinds[at + 1..].iter().all(|other| other.qualified_plural() != kind.qualified_plural()), "{}", kind.kind);
+        }
+    }
+}

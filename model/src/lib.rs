@@ -1,0 +1,45 @@
+//! What things are: one file a kind, and the words and values they share.
+//!
+//! [`KINDS`] lists every kind; the control API, discovery, tables and schemas read that list and nothing else. Types here
+//! hold no I/O and no decisions: what follows from them is `logic`.
+
+mod cause;
+mod clock;
+mod duration;
+mod kind;
+pub mod labels;
+mod names;
+mod problem;
+
+pub mod config_map;
+pub mod event;
+pub mod namespace;
+pub mod node;
+pub mod pod;
+pub mod revision;
+pub mod route_table;
+pub mod secret;
+pub mod service;
+
+pub use cause::Cause;
+pub use clock::Clock;
+pub use duration::Duration;
+pub use kind::{Cell, Claims, Column, Copies, Kind, Scale, ScaleRefused, Scope};
+pub use names::{check_label, check_subdomain};
+pub use problem::{Problem, ProblemKind};
+pub use revision::{Revision, RevisionSpec, RevisionStatus};
+pub use route_table::{RouteTable, RouteTableSpec, RouteTableStatus};
+pub use service::{Service, ServiceSpec, ServiceStatus};
+
+/// Every kind that is served without being defined at run time, in the order of discovery.
+pub static KINDS: &[fn() -> Kind] = &[
+    service::kind,
+    revision::kind,
+    route_table::kind,
+    namespace::kind,
+    node::kind,
+    pod::kind,
+    config_map::kind,
+    secret::kind,
+    event::kind,
+];

@@ -1,0 +1,142 @@
+//! A RouteTable: a Service's live routes, and what the routers say of them.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::kind::object_schema;
+use crate::{Column, Duration, Kind};
+
+/// Where requests go. One write of this is the moment a Revision goes live.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "conductor.dev",
+    version = "v1",
+    kind = "RouteTable",
+    namespaced,
+    status = "RouteTableStatus",
+    schema = "disabled",
+    derive = "PartialEq"
+)]
+#[kube(crates(
+    kube_core = "::kube_core",
+    k8s_openapi = "::k8s_openapi",
+    schemars = "::schemars",
+    serde = "::serde",
+    serde_json = "::serde_json"
+))]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "dev.conductor.v1.RouteTableSpec")]
+pub struct RouteTableSpec {
+    /// The Revision that these routes reach.
+    pub revision: String,
+    /// The routes.
+    #[serde(default)]
+    pub routes: Vec<LiveRoute>,
+    /// How long requests to copies that this table no longer names may take to finish.
+    #[serde(default)]
+    pub drain: Duration,
+    /// How long requests are counted after the Revision changed.
+    #[serde(default)]
+    pub watch: Duration,
+}
+
+/// A route with the copies that answer it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "dev.conductor.v1.LiveRoute")]
+pub struct LiveRoute {
+    /// The host name; empty for any.
+    #[serde(default)]
+    pub host: String,
+    /// The path prefix.
+    pub path: String,
+    /// The part that answers.
+    pub part: String,
+    /// Its ready copies.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One copy that answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "dev.conductor.v1.Endpoint")]
+pub struct Endpoint {
+    /// The Pod's name.
+    pub pod: String,
+    /// IP address and port.
+    pub address: String,
+}
+
+/// What the routers say. `conditions` is written by the route controller, each row of `routers` by the agent of its node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "dev.conductor.v1.RouteTableStatus")]
+pub struct RouteTableStatus {
+    /// `Conflict` when another Service holds a host and path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::kind::conditions_schema")]
+    pub conditions: Vec<Condition>,
+    /// One row a node.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routers: Vec<RouterRow>,
+}
+
+/// What the router of one node says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "dev.conductor.v1.RouterRow")]
+pub struct RouterRow {
+    /// The node.
+    pub node: String,
+    /// The newest generation of the table that is in force there.
+    pub generation: i64,
+    /// The newest generation whose removed copies have no request in flight there.
+    pub drained_generation: i64,
+    /// The Revision that the counts below speak of; empty while they are not complete.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub counted_revision: String,
+    /// Requests from the switch to that Revision until the end of the watch; absent where the router cannot count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<i64>,
+    /// Of these, failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<i64>,
+    /// The longest wait for a first byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_stall: Option<Duration>,
+    /// The 99th percentile of that wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99: Option<Duration>,
+}
+
+/// The kind, for [`crate::KINDS`].
+pub fn kind() -> Kind {
+    Kind {
+        short_names: vec!["routes".into()],
+        status: true,
+        generation: true,
+        columns: vec![
+            Column::name(),
+            Column::path("Revision", "string", ".spec.revision", "The Revision that it reaches"),
+            Column::path("Generation", "integer", ".metadata.generation", "Its generation"),
+            Column::computed("Routes", "string", routes_cell, "Host, path and number of copies"),
+            Column::age(),
+        ],
+        ..Kind::new("conductor.dev", "v1", "RouteTable", "routetables", |generator| {
+            object_schema::<RouteTableSpec, RouteTableStatus>(generator, "RouteTable", "A Service's live routes.")
+        })
+    }
+}
+
+fn routes_cell(object: &Value, _: jiff::Timestamp) -> Value {
+    let routes = object["spec"]["routes"].as_array();
+    let texts = routes.into_iter().flatten().map(|route| {
+        let copies = route["endpoints"].as_array().map_or(0, Vec::len);
+        let host = route["host"].as_str().filter(|host| !host.is_empty()).unwrap_or("*");
+        format!("{host}{} ({copies})", route["path"].as_str().unwrap_or("/"))
+    });
+    json!(texts.collect::<Vec<_>>().join(", "))
+}

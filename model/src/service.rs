@@ -1,0 +1,444 @@
+//! A Service: one configured use of an application, and how its parts are run, reached and replaced.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::kind::object_schema;
+use crate::{Column, Duration, Kind, Problem, Scale, ScaleRefused, check_label};
+
+/// The most copies of one part.
+pub const REPLICAS_MAX: i32 = 1_000;
+
+/// What is wanted of a Service.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "conductor.dev",
+    version = "v1",
+    kind = "Service",
+    namespaced,
+    status = "ServiceStatus",
+    schema = "disabled",
+    derive = "PartialEq"
+)]
+#[kube(crates(
+    kube_core = "::kube_core",
+    k8s_openapi = "::k8s_openapi",
+    schemars = "::schemars",
+    serde = "::serde",
+    serde_json = "::serde_json"
+))]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "dev.conductor.v1.ServiceSpec")]
+pub struct ServiceSpec {
+    /// What the software is: a name that all Services of one application share.
+    pub application: String,
+    /// Environment variables of every part. A value is text, or a reference to a key of a Secret or ConfigMap.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, ConfigValue>,
+    /// What runs: each part is a pod of which there are some copies.
+    #[serde(default)]
+    pub parts: Vec<Part>,
+    /// Which requests reach which part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// How a change is rolled out.
+    #[serde(default)]
+    pub rollout: Rollout,
+}
+
+/// The value of an environment variable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "dev.conductor.v1.ConfigValue")]
+pub enum ConfigValue {
+    /// The text itself.
+    Text(String),
+    /// A reference to where the text is.
+    Reference(ConfigReference),
+}
+
+/// Where the text of an environment variable is: exactly one of the two.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "dev.conductor.v1.ConfigReference")]
+pub struct ConfigReference {
+    /// A key of a Secret of the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<KeyOf>,
+    /// A key of a ConfigMap of the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<KeyOf>,
+}
+
+/// A key of a named object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "dev.conductor.v1.KeyOf")]
+pub struct KeyOf {
+    /// The object's name.
+    pub name: String,
+    /// The key in its `data`.
+    pub key: String,
+}
+
+/// One runnable element of a Service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "dev.conductor.v1.Part")]
+pub struct Part {
+    /// Its name, unique within the Service; an RFC 1123 label.
+    pub name: String,
+    /// How many copies run, 0 to 1000.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub replicas: i32,
+    /// What a copy is: a pod, as Kubernetes writes it.
+    pub pod: PodTemplateSpec,
+}
+
+/// Requests for a host and path prefix, and the part that answers them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "dev.conductor.v1.Route")]
+pub struct Route {
+    /// The host name, without port; `*.example.org` stands for every name below; empty for every host no other route names.
+    #[serde(default)]
+    pub host: String,
+    /// The path prefix; `/a` matches `/a` and `/a/b` but not `/ab`.
+    #[serde(default = "root_path", skip_serializing_if = "is_root_path")]
+    pub path: String,
+    /// The part that answers.
+    pub part: String,
+    /// The name of a port of that part's containers.
+    pub port: String,
+}
+
+/// How a change is rolled out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "dev.conductor.v1.Rollout")]
+pub struct Rollout {
+    /// How long the new copies may take to become ready before the change is given up.
+    pub progress_deadline: Duration,
+    /// How long the old copies may take to finish their requests once they get no new ones.
+    pub drain: Duration,
+    /// How long requests are counted for the receipt, from the switch on; at least until the old copies are drained.
+    pub watch: Duration,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self { progress_deadline: Duration::from_secs(120), drain: Duration::from_secs(10), watch: Duration::from_secs(1) }
+    }
+}
+
+/// What is so of a Service. Written by the Service controller alone.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "dev.conductor.v1.ServiceStatus")]
+pub struct ServiceStatus {
+    /// The generation of the spec that this status speaks of.
+    pub observed_generation: i64,
+    /// The Revision that the routes point to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_revision: Option<String>,
+    /// The newest Revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest_revision: Option<String>,
+    /// Wanted copies of all parts.
+    pub replicas: i32,
+    /// Copies of the active Revision that are ready.
+    pub ready_replicas: i32,
+    /// The selector of this Service's Pods, for `/scale`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub selector: String,
+    /// Ready, Progressing, Degraded, and Conflict when another Service holds a route.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::kind::conditions_schema")]
+    pub conditions: Vec<Condition>,
+}
+
+fn one() -> i32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_one(replicas: &i32) -> bool {
+    *replicas == 1
+}
+
+fn root_path() -> String {
+    "/".into()
+}
+
+// A default inside a list is left out of what is stored: `kubectl apply` compares lists whole, and would find a change in
+// one that was filled in.
+fn is_root_path(path: &str) -> bool {
+    path == "/"
+}
+
+/// The kind, for [`crate::KINDS`].
+pub fn kind() -> Kind {
+    let condition = |name: &'static str, cell| Column::computed(name, "string", cell, "A condition of the Service");
+    Kind {
+        short_names: vec!["svc".into(), "csvc".into()],
+        categories: vec!["all".into()],
+        status: true,
+        generation: true,
+        scale: Some(Scale { read: read_scale, write: write_scale }),
+        columns: vec![
+            Column::name(),
+            Column::path("Revision", "string", ".status.activeRevision", "The Revision that serves"),
+            Column::computed("Ready", "string", ready_cell, "Ready copies of those wanted"),
+            condition("State", state_cell),
+            Column::computed("Routes", "string", routes_cell, "Host and path of each route").wide(),
+            Column::age(),
+        ],
+        validate,
+        claims: Some(claims),
+        ..Kind::new("conductor.dev", "v1", "Service", "services", |generator| {
+            object_schema::<ServiceSpec, ServiceStatus>(generator, "Service", "One configured use of an application.")
+        })
+    }
+}
+
+fn claims(object: &Value) -> Vec<(String, String)> {
+    let routes = object["spec"]["routes"].as_array().into_iter().flatten().enumerate();
+    let route = |value: &Value| serde_json::from_value::<Route>(value.clone()).ok();
+    routes.filter_map(|(at, value)| Some((format!("spec.routes[{at}]"), route(value)?.claim()))).collect()
+}
+
+fn ready_cell(object: &Value, _: jiff::Timestamp) -> Value {
+    let status = &object["status"];
+    json!(format!("{}/{}", status["readyReplicas"].as_i64().unwrap_or(0), wanted(object)))
+}
+
+fn wanted(object: &Value) -> i64 {
+    let parts = object["spec"]["parts"].as_array();
+    parts.into_iter().flatten().map(|part| part["replicas"].as_i64().unwrap_or(1)).sum()
+}
+
+fn state_cell(object: &Value, _: jiff::Timestamp) -> Value {
+    let is_true = |name: &str| {
+        let conditions = object["status"]["conditions"].as_array();
+        conditions.into_iter().flatten().any(|condition| condition["type"] == name && condition["status"] == "True")
+    };
+    let state = ["Conflict", "Degraded", "Progressing", "Ready"].into_iter().find(|name| is_true(name));
+    json!(state.unwrap_or("Pending"))
+}
+
+fn routes_cell(object: &Value, _: jiff::Timestamp) -> Value {
+    let routes = object["spec"]["routes"].as_array();
+    let texts = routes.into_iter().flatten().map(|route| {
+        let (host, path) = (route["host"].as_str().unwrap_or(""), route["path"].as_str().unwrap_or("/"));
+        format!("{}{path}", if host.is_empty() { "*" } else { host })
+    });
+    json!(texts.collect::<Vec<_>>().join(","))
+}
+
+fn read_scale(object: &Value) -> Result<(i64, i64, String), ScaleRefused> {
+    let part = only_part(object)?;
+    let replicas = object["spec"]["parts"][part]["replicas"].as_i64().unwrap_or(1);
+    let status = &object["status"];
+    Ok((replicas, status["replicas"].as_i64().unwrap_or(0), status["selector"].as_str().unwrap_or("").to_owned()))
+}
+
+fn write_scale(object: &mut Value, replicas: i64) -> Result<(), ScaleRefused> {
+    let part = only_part(object)?;
+    object["spec"]["parts"][part]["replicas"] = json!(replicas);
+    Ok(())
+}
+
+fn only_part(object: &Value) -> Result<usize, ScaleRefused> {
+    let name = object["metadata"]["name"].as_str().unwrap_or("NAME");
+    match object["spec"]["parts"].as_array().map_or(&[][..], Vec::as_slice) {
+        [_] => Ok(0),
+        [] => Err(ScaleRefused(format!("Service {name} has no parts to scale"))),
+        [first, ..] => Err(ScaleRefused(format!(
+            "Service {name} has several parts: scale one of them with `conductor scale {name}/{}=N`",
+            first["name"].as_str().unwrap_or("PART"),
+        ))),
+    }
+}
+
+fn validate(object: &Value) -> Vec<Problem> {
+    match serde_json::from_value::<ServiceSpec>(object["spec"].clone()) {
+        Ok(spec) => problems(&spec),
+        Err(error) => vec![Problem::invalid("spec", error.to_string())],
+    }
+}
+
+fn problems(spec: &ServiceSpec) -> Vec<Problem> {
+    let mut found = Vec::new();
+    if spec.application.is_empty() {
+        found.push(Problem::required("spec.application", "what the software is"));
+    }
+    for (name, value) in &spec.config {
+        config_problems(name, value, &mut found);
+    }
+    for (at, part) in spec.parts.iter().enumerate() {
+        let field = format!("spec.parts[{at}]");
+        if spec.parts[..at].iter().any(|other| other.name == part.name) {
+            found.push(Problem::duplicate(format!("{field}.name"), &part.name));
+        }
+        part_problems(part, &field, &mut found);
+    }
+    for (at, route) in spec.routes.iter().enumerate() {
+        let field = format!("spec.routes[{at}]");
+        if spec.routes[..at].iter().any(|other| other.claim() == route.claim()) {
+            found.push(Problem::duplicate(&field, &route.claim()));
+        }
+        route_problems(route, spec, &field, &mut found);
+    }
+    if spec.rollout.progress_deadline.get().is_zero() {
+        found.push(Problem::invalid("spec.rollout.progressDeadline", "must be longer than 0s"));
+    }
+    found
+}
+
+impl Route {
+    /// The host and path as they are claimed: lower-case, without a slash at the end.
+    pub fn claim(&self) -> String {
+        let path = self.path.trim_end_matches('/');
+        format!("{}{}", self.host.to_lowercase().trim_end_matches('.'), if path.is_empty() { "/" } else { path })
+    }
+}
+
+fn config_problems(name: &str, value: &ConfigValue, found: &mut Vec<Problem>) {
+    let field = format!("spec.config[{name}]");
+    if !is_variable_name(name) {
+        found.push(Problem::invalid(&field, "a variable's name is letters, digits and _, and begins with no digit"));
+    }
+    match value {
+        ConfigValue::Text(text) if text.contains('\0') => found.push(Problem::invalid(field, "may not contain a NUL character")),
+        ConfigValue::Reference(
+            ConfigReference { secret_ref: Some(_), config_map_ref: Some(_) } | ConfigReference { secret_ref: None, config_map_ref: None },
+        ) => {
+            found.push(Problem::invalid(field, "expected text, or exactly one of secretRef and configMapRef"));
+        }
+        ConfigValue::Text(_) | ConfigValue::Reference(_) => {}
+    }
+}
+
+fn is_variable_name(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    name.bytes().next().is_some_and(letter) && name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit())
+}
+
+fn part_problems(part: &Part, field: &str, found: &mut Vec<Problem>) {
+    for problem in check_label(&part.name) {
+        found.push(Problem::invalid(format!("{field}.name"), problem));
+    }
+    if !(0..=REPLICAS_MAX).contains(&part.replicas) {
+        found.push(Problem::invalid(format!("{field}.replicas"), format!("{}: must be between 0 and {REPLICAS_MAX}", part.replicas)));
+    }
+    match &part.pod.spec {
+        Some(spec) => {
+            crate::pod::spec_problems(spec, &format!("{field}.pod.spec"), found);
+            if spec.restart_policy.as_deref().is_some_and(|policy| policy != "Always") {
+                found.push(Problem::invalid(
+                    format!("{field}.pod.spec.restartPolicy"),
+                    "the copies of a part run until they are replaced: expected Always",
+                ));
+            }
+        }
+        None => found.push(Problem::required(format!("{field}.pod.spec"), "the containers of a copy")),
+    }
+}
+
+fn route_problems(route: &Route, spec: &ServiceSpec, field: &str, found: &mut Vec<Problem>) {
+    let host = route.host.strip_prefix("*.").unwrap_or(&route.host);
+    if !route.host.is_empty() && !crate::check_subdomain(&host.to_lowercase()).is_empty() {
+        found.push(Problem::invalid(format!("{field}.host"), format!("{:?} is no host name", route.host)));
+    }
+    if !route.path.starts_with('/') || route.path.contains(['?', '#', ' ']) {
+        found.push(Problem::invalid(format!("{field}.path"), format!("{:?}: expected a path that begins with /", route.path)));
+    }
+    let Some(part) = spec.parts.iter().find(|part| part.name == route.part) else {
+        let known: Vec<&str> = spec.parts.iter().map(|part| part.name.as_str()).collect();
+        found.push(Problem::invalid(
+            format!("{field}.part"),
+            format!("{:?} is no part of this Service, which has {}", route.part, listed(&known)),
+        ));
+        return;
+    };
+    let containers = part.pod.spec.iter().flat_map(|spec| &spec.containers);
+    let ports: Vec<&str> =
+        containers.flat_map(|container| container.ports.iter().flatten()).filter_map(|port| port.name.as_deref()).collect();
+    if !ports.contains(&route.port.as_str()) {
+        let detail = format!("{:?} is no named port of part {}, which has {}", route.port, part.name, listed(&ports));
+        found.push(Problem::invalid(format!("{field}.port"), detail));
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shop() -> Value {
+        json!({"metadata": {"name": "shop"}, "spec": {"application": "shop", "config": {"LOG": "info"},
+            "parts": [{"name": "web", "replicas": 2, "pod": {"spec": {"containers": [
+                {"name": "web", "command": ["/bin/web"], "ports": [{"name": "http", "containerPort": 8080}]}]}}}],
+            "routes": [{"host": "shop.test", "part": "web", "port": "http"}]}})
+    }
+
+    fn check(change: impl Fn(&mut Value), expected: &[&str]) {
+        let mut object = shop();
+        change(&mut object);
+        let found: Vec<String> = validate(&object).iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.contains(expected), "{found} lacks {expected}");
+        }
+    }
+
+    #[test]
+    fn a_good_service_has_no_problems() {
+        check(|_| (), &[]);
+    }
+
+    #[test]
+    fn each_mistake_names_its_field() {
+        check(|o| o["spec"]["application"] = json!(""), &["spec.application"]);
+        check(|o| o["spec"]["config"]["9A"] = json!("x"), &["spec.config[9A]"]);
+        check(|o| o["spec"]["config"]["A"] = json!({}), &["exactly one of secretRef"]);
+        check(|o| o["spec"]["parts"][0]["replicas"] = json!(-1), &["spec.parts[0].replicas"]);
+        check(|o| o["spec"]["parts"][0]["name"] = json!("Web"), &["spec.parts[0].name", "is no part of this Service"]);
+        check(|o| o["spec"]["routes"][0]["port"] = json!("https"), &["which has http"]);
+        check(|o| o["spec"]["routes"][0]["path"] = json!("shop"), &["spec.routes[0].path"]);
+        check(|o| o["spec"]["routes"][0]["host"] = json!("a b"), &["is no host name"]);
+        check(|o| o["spec"]["rollout"] = json!({"drain": "soon"}), &["is no duration"]);
+        check(
+            |o| {
+                let route = o["spec"]["routes"][0].clone();
+                o["spec"]["routes"] = json!([route, route]);
+            },
+            &["spec.routes[1]: Duplicate"],
+        );
+        check(
+            |o| {
+                let part = o["spec"]["parts"][0].clone();
+                o["spec"]["parts"] = json!([part, part]);
+            },
+            &["spec.parts[1].name: Duplicate"],
+        );
+    }
+
+    #[test]
+    fn only_a_service_of_one_part_has_a_scale() {
+        let mut object = shop();
+        write_scale(&mut object, 5).unwrap();
+        assert_eq!(read_scale(&object).unwrap().0, 5);
+        let part = object["spec"]["parts"][0].clone();
+        object["spec"]["parts"] = json!([part, part]);
+        assert!(read_scale(&object).unwrap_err().0.contains("conductor scale shop/web=N"));
+    }
+}

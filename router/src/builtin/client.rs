@@ -1,0 +1,206 @@
+//! One connection from a client, and the watch over it: a head must arrive in time, and rest has an end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderValue, Version};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::core::Core;
+use super::headers::Forwarded;
+
+/// Answers up to this size are written in one piece.
+const GATHERED_BYTES_MAX: usize = 4096;
+
+/// What the requests of one connection share.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) core: Arc<Core>,
+    /// Which shelf of each endpoint's idle connections this thread uses.
+    pub(super) shelf: usize,
+    pub(super) pulse: Pulse,
+    pub(super) is_trusted: bool,
+    /// The address as `X-Forwarded-For` gives it.
+    pub(super) address: HeaderValue,
+    /// The last `Forwarded` and the host it was made for: a connection seldom asks for two.
+    pub(super) forwarded: Mutex<Option<Forwarded>>,
+}
+
+impl Client {
+    pub(super) fn new(core: Arc<Core>, shelf: usize, peer: SocketAddr) -> Self {
+        let address = peer.ip().to_canonical();
+        core.tolls.connections.fetch_add(1, Relaxed);
+        Self {
+            is_trusted: core.options.trusted.contains(&address),
+            core,
+            shelf,
+            pulse: Pulse::default(),
+            address: HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown")),
+            forwarded: Mutex::default(),
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.core.tolls.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+/// What a connection is doing.
+///
+/// ```text
+///            request            answer passed on
+/// HEAD ─────────────▶ BUSY ─────────────▶ REST        FREE: HTTP/2 and tunnels, which look after themselves
+///   ▲                                       │
+///   └──────────────── first byte ───────────┘
+/// ```
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    phase: AtomicU8,
+    was_written: AtomicBool,
+}
+
+const HEAD: u8 = 0;
+const BUSY: u8 = 1;
+const REST: u8 = 2;
+const FREE: u8 = 3;
+
+impl Pulse {
+    /// A request's head is complete.
+    pub(super) fn busy(&self, version: Version) {
+        self.phase.store(if version == Version::HTTP_2 { FREE } else { BUSY }, Relaxed);
+    }
+
+    /// The answer was handed over for writing.
+    pub(super) fn rest(&self) {
+        let _ = self.phase.compare_exchange(BUSY, REST, Relaxed, Relaxed);
+    }
+
+    /// The connection became a tunnel.
+    pub(super) fn free(&self) {
+        self.phase.store(FREE, Relaxed);
+    }
+
+    fn is(&self, phase: u8) -> bool {
+        self.phase.load(Relaxed) == phase
+    }
+}
+
+/// A client's socket under the watch of its [`Pulse`].
+#[derive(Debug)]
+pub(super) struct Watched {
+    io: TokioIo<TcpStream>,
+    client: Arc<Client>,
+    /// Fires every `period` for as long as the connection lasts, so that no request touches the timer wheel.
+    tick: Pin<Box<Sleep>>,
+    head_since: Instant,
+    rest_ticks: u32,
+    gathered: Vec<u8>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: TcpStream, client: Arc<Client>) -> Self {
+        let tick = Box::pin(tokio::time::sleep(period(&client)));
+        Self { io: TokioIo::new(stream), client, tick, head_since: Instant::now(), rest_ticks: 0, gathered: Vec::new() }
+    }
+
+    /// Looks whether time is up: an error for a head that takes too long, ready for a rest that has lasted long enough.
+    fn poll_time_up(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.client.pulse.is(FREE) {
+            return Poll::Pending;
+        }
+        while self.tick.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            let options = &self.client.core.options;
+            let period = period(&self.client);
+            if self.client.pulse.is(HEAD) && now.saturating_duration_since(self.head_since) >= options.header_timeout {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            let rests = self.client.pulse.is(REST) && !self.client.pulse.was_written.swap(false, Relaxed);
+            self.rest_ticks = if rests { self.rest_ticks.saturating_add(1) } else { 0 };
+            if period * self.rest_ticks >= options.idle_timeout && rests {
+                return Poll::Ready(Ok(()));
+            }
+            self.tick.as_mut().reset(now + period);
+        }
+        Poll::Pending
+    }
+
+    fn note_write(&self) {
+        if self.client.pulse.is(REST) {
+            self.client.pulse.was_written.store(true, Relaxed);
+        }
+    }
+}
+
+/// A head ends at most this much later than it may; a rest is measured in these.
+fn period(client: &Client) -> Duration {
+    (client.core.options.header_timeout / 2).max(Duration::from_millis(10))
+}
+
+/// The pieces in one, if they are small: one plain write is cheaper for the system than a gathering one.
+fn gathered<'a>(pieces: &[io::IoSlice<'_>], into: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    if pieces.iter().map(|piece| piece.len()).sum::<usize>() > GATHERED_BYTES_MAX {
+        return None;
+    }
+    into.clear();
+    for piece in pieces {
+        into.extend_from_slice(piece);
+    }
+    Some(into)
+}
+
+impl Read for Watched {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.io).poll_read(context, buffer) {
+            // Ready without a byte means the end of input, which closes a resting connection in good order.
+            Poll::Pending => this.poll_time_up(context),
+            Poll::Ready(read) => {
+                if this.client.pulse.phase.compare_exchange(REST, HEAD, Relaxed, Relaxed).is_ok() {
+                    this.head_since = Instant::now();
+                }
+                Poll::Ready(read)
+            }
+        }
+    }
+}
+
+impl Write for Watched {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.note_write();
+        Pin::new(&mut self.get_mut().io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.note_write();
+        let this = self.get_mut();
+        let Some(text) = gathered(pieces, &mut this.gathered) else {
+            return Pin::new(&mut this.io).poll_write_vectored(context, pieces);
+        };
+        Pin::new(&mut this.io).poll_write(context, text)
+    }
+}

@@ -1,0 +1,177 @@
+//! What runs pods on one machine.
+//!
+//! A [`Runtime`] holds sandboxes, one a pod, each with containers that are started, stopped and started again by whoever
+//! asks. It decides nothing: restarts, probes' schedules and grace are the agent's. What it runs outlives this process, and
+//! [`Runtime::list`] finds it again.
+//!
+//! `process` runs programs of this machine, each pod under a shim of its own; [`fake`] runs nothing and is for tests. Both
+//! pass the suite in `tests/it/conformance.rs`.
+
+mod changes;
+mod check_pod;
+mod error;
+mod log;
+
+pub mod fake;
+pub mod probe;
+#[cfg(feature = "process")]
+pub mod process;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use error::{Error, Result};
+pub use log::LogOptions;
+pub use probe::{Check, ProbeAnswer};
+
+/// A pod as a runtime is asked to hold it: everything resolved, nothing left to look up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// The object's uid; a pod is known by it here.
+    pub uid: String,
+    /// The object's namespace.
+    pub namespace: String,
+    /// The object's name.
+    pub name: String,
+    /// Its containers, init containers first. Names are unique.
+    pub containers: Vec<Container>,
+}
+
+/// One program of a pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its name within the pod.
+    pub name: String,
+    /// The image; empty where the runtime needs none.
+    pub image: String,
+    /// The program and its first arguments; empty means the image's own.
+    pub command: Vec<String>,
+    /// Further arguments.
+    pub args: Vec<String>,
+    /// The directory to start in.
+    pub working_dir: Option<String>,
+    /// Its environment, resolved, in order. `PORT` and `PORT_<NAME>` are added by the runtime.
+    pub env: Vec<(String, String)>,
+    /// Ports to publish.
+    pub ports: Vec<Port>,
+}
+
+/// A port a container listens on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Its name within the pod, unique.
+    pub name: String,
+    /// The port inside the container, where the runtime gives containers a network of their own.
+    pub container_port: u16,
+    /// A fixed port of the machine; `None` lets the runtime allot one from 20000 to 29999.
+    pub host_port: Option<u16>,
+}
+
+/// A sandbox as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodState {
+    /// What was asked for.
+    pub pod: Pod,
+    /// Where each port of the pod, by name, is reached from this machine.
+    pub endpoints: BTreeMap<String, SocketAddr>,
+    /// The containers, in the pod's order.
+    pub containers: Vec<ContainerState>,
+}
+
+/// A container as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerState {
+    /// Its name.
+    pub name: String,
+    /// How often it has been started.
+    pub starts: u32,
+    /// What it does.
+    pub phase: ContainerPhase,
+    /// How its run before the current one ended.
+    pub last_exit: Option<Exit>,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContainerPhase {
+    /// It was never started.
+    Created,
+    /// It runs.
+    Running {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It ended.
+    Exited(Exit),
+}
+
+/// How a run of a container ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit code; 128 + the signal when a signal ended it.
+    pub code: i32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// When it was started.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// Why, in a few words, when it could not be started or nobody saw how it ended.
+    pub reason: Option<String>,
+}
+
+/// What a program run inside a container answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecAnswer {
+    /// Its exit code.
+    pub code: i32,
+    /// Its standard output and error, interleaved; at most 64 KiB, the end of it.
+    pub output: Bytes,
+}
+
+/// Something that runs pods.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// The runtime class it serves: `process`, `docker`, `fake`.
+    fn name(&self) -> &'static str;
+
+    /// Makes a sandbox for a pod and allots its ports; starts nothing. The same pod again changes nothing.
+    /// Errors: [`Error::Refused`] for a pod it cannot hold (named field and expectation), [`Error::PortTaken`].
+    async fn create(&self, pod: &Pod) -> Result<PodState>;
+
+    /// Starts a container that does not run. One that runs is left alone. A start that fails counts, as a run that ended at
+    /// once with code 127 (no such program) or 126 and a reason.
+    /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::CannotStart`] with the system's words.
+    async fn start(&self, uid: &str, container: &str) -> Result<()>;
+
+    /// Asks a container to end (SIGTERM to it and what it started), and makes it after `grace`. Returns when it has ended.
+    /// One that does not run is left alone.
+    async fn stop(&self, uid: &str, container: &str, grace: Duration) -> Result<()>;
+
+    /// Removes a sandbox and all that belongs to it, ending at once what still runs. An absent one is no error.
+    async fn remove(&self, uid: &str) -> Result<()>;
+
+    /// Every sandbox that this runtime holds, also those made before this process began.
+    async fn list(&self) -> Result<Vec<PodState>>;
+
+    /// The uid of a sandbox each time something about it may have changed.
+    fn changes(&self) -> BoxStream<'static, String>;
+
+    /// What a container wrote, as [`LogOptions`] ask. Ends at the end of the log, or of the container when following.
+    /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::NoPreviousRun`].
+    async fn logs(&self, uid: &str, container: &str, options: LogOptions) -> Result<BoxStream<'static, Bytes>>;
+
+    /// Runs a program inside a container that runs, at most `patience` long; then it is killed, and that is an error.
+    /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::CannotStart`].
+    async fn exec(&self, uid: &str, container: &str, command: &[String], patience: Duration) -> Result<ExecAnswer>;
+
+    /// Tries a check against a container once, at most `patience` long. A failed check is an answer, not an error.
+    async fn probe(&self, uid: &str, container: &str, check: &Check, patience: Duration) -> Result<ProbeAnswer>;
+}

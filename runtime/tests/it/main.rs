@@ -1,0 +1,15 @@
+//! Every runtime against one suite, and `process` against what only it promises.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod conformance;
+mod fake;
+mod subject;
+
+#[cfg(feature = "process")]
+mod proc;
+#[cfg(feature = "process")]
+mod process;
+#[cfg(feature = "process")]
+mod process_deaths;
+#[cfg(feature = "process")]
+mod process_probes;

@@ -1,0 +1,157 @@
+//! A store in one file.
+//!
+//! Every read is answered from memory. One thread writes: it takes whatever queued while the last write reached the disk,
+//! makes each transaction a revision of its own, and puts all of them into one durable commit. Only then do the
+//! callers hear of it, and readers and watchers see it. The file holds the objects and the bounded history, so a watch
+//! resumes across a restart, and the ids of open sessions.
+
+mod disk;
+mod draft;
+mod load;
+mod tables;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use tokio::sync::{mpsc, oneshot};
+
+use self::disk::Disk;
+use self::writer::{Request, Writer};
+use crate::live::Live;
+use crate::sessions::Sessions;
+use crate::{Committed, Entry, Error, Limits, ListOptions, Page, Result, Revision, SessionId, Store, Transaction, Watch};
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// What is remembered, in memory and in the file.
+    pub limits: Limits,
+    /// Bytes of the file kept in memory for writing. Reads do not need it.
+    pub cache_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { limits: Limits::default(), cache_bytes: 4 << 20 }
+    }
+}
+
+/// A store in one file. Dropping it waits for the writes that are under way.
+#[derive(Debug)]
+pub struct Embedded {
+    live: Arc<Live>,
+    /// `None` only while it is being dropped.
+    requests: Option<mpsc::UnboundedSender<Request>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Embedded {
+    /// Opens the file, after checking all of it; creates it, for its owner alone, and its directory, when they are missing.
+    ///
+    /// Errors: [`Error::InUse`] while somebody else has it open, [`Error::NewerFormat`], [`Error::Damaged`], and
+    /// [`Error::Unavailable`] when the system refuses.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        let (disk, loaded) = Disk::open(path.as_ref(), options.cache_bytes, options.limits)?;
+        let (requests, queue) = mpsc::unbounded_channel();
+        let expired = requests.downgrade();
+        let sessions = Sessions::new().on_expiry(move |id| {
+            // When it is not kept, a restart brings the session back, and it expires once more.
+            if let Some(requests) = expired.upgrade() {
+                let _ = requests.send(Request::Forget(id));
+            }
+        });
+        let live = Arc::new(Live::new(loaded.state, sessions, options.limits));
+        for (id, ttl) in loaded.sessions {
+            live.sessions.open(id, ttl);
+        }
+        let writer = Writer::new(live.clone(), disk, queue, loaded.last_session);
+        let writer = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
+        let writer = writer.map_err(|error| Error::Unavailable(format!("start its thread: {error}")))?;
+        Ok(Self { live, requests: Some(requests), writer: Some(writer) })
+    }
+
+    /// Finishes the writes that are under way and closes the file: another may open it once this returns. Watches and
+    /// expiries end; reads still answer, writes are [`Error::Unavailable`]. Closing again does nothing.
+    ///
+    /// Errors: [`Error::Unavailable`] when the file could not be closed cleanly. No acknowledged write is lost by that.
+    pub async fn close(&self) -> Result<()> {
+        match self.ask(Request::Close).await {
+            Err(Error::Unavailable(reason)) if reason == CLOSED => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Sends a request to the writer and waits for its answer.
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T>>) -> Request) -> Result<T> {
+        let closed = || Error::Unavailable(CLOSED.to_owned());
+        let (reply, answer) = oneshot::channel();
+        let requests = self.requests.as_ref().ok_or_else(closed)?;
+        requests.send(request(reply)).map_err(|_| closed())?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+/// Why a closed store refuses.
+const CLOSED: &str = "it is closed";
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer ended early");
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Embedded {
+    fn revision(&self) -> Revision {
+        self.live.revision()
+    }
+
+    async fn get(&self, key: &str, at: Option<Revision>) -> Result<Option<Entry>> {
+        self.live.get(key, at)
+    }
+
+    async fn list(&self, options: ListOptions) -> Result<Page> {
+        self.live.list(&options)
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<Committed> {
+        self.ask(|reply| Request::Commit(transaction, reply)).await
+    }
+
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch> {
+        self.live.watch(prefix, after)
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<()> {
+        self.ask(|reply| Request::Compact(revision, reply)).await
+    }
+
+    async fn session(&self, ttl: Duration) -> Result<SessionId> {
+        let session = self.ask(|reply| Request::Open(ttl, reply)).await?;
+        // The writer, which opened it, is on no runtime.
+        self.live.sessions.ensure_task();
+        Ok(session)
+    }
+
+    async fn keep_alive(&self, session: SessionId) -> Result<()> {
+        self.live.sessions.keep_alive(session)
+    }
+
+    async fn end_session(&self, session: SessionId) -> Result<()> {
+        self.ask(|reply| Request::End(session, reply)).await
+    }
+
+    fn expiries(&self) -> BoxStream<'static, SessionId> {
+        self.live.sessions.expiries()
+    }
+}

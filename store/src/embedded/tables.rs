@@ -1,0 +1,111 @@
+//! What is in the file, format 1: four tables, and how they are written.
+//!
+//! The log keeps what each change replaced, never what it put: that is in the objects, or in the log of the next change
+//! to the same key. So no value is stored twice, and reading the log backwards from the objects restores every step.
+
+use std::time::Duration;
+
+use redb::{Database, TableDefinition, WriteTransaction};
+
+use super::draft::Draft;
+use crate::Revision;
+
+/// The newest format that this program knows, and the one it writes.
+pub const FORMAT: u64 = 1;
+
+/// Key → created, modified, value.
+pub const OBJECTS: TableDefinition<&str, (u64, u64, &[u8])> = TableDefinition::new("objects");
+/// A key, and what was under it: created (0 when it was absent), modified, value.
+type Before = (&'static str, u64, u64, &'static [u8]);
+
+/// Revision, place in it → what was there before.
+pub const LOG: TableDefinition<(u64, u32), Before> = TableDefinition::new("log");
+/// One number under each of the names below.
+pub const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// Id → time to live, in milliseconds.
+pub const SESSIONS: TableDefinition<u64, u64> = TableDefinition::new("sessions");
+
+/// The format number.
+pub const META_FORMAT: &str = "format";
+/// The newest revision.
+pub const META_REVISION: &str = "revision";
+/// The newest revision that the log has forgotten.
+pub const META_FLOOR: &str = "floor";
+/// The highest session id ever given.
+pub const META_SESSION: &str = "session";
+
+/// Makes an empty database a store at revision 0.
+pub fn create(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(META_FORMAT, FORMAT)?;
+        for name in [META_REVISION, META_FLOOR, META_SESSION] {
+            meta.insert(name, 0)?;
+        }
+        transaction.open_table(OBJECTS)?;
+        transaction.open_table(LOG)?;
+        transaction.open_table(SESSIONS)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Writes all that a draft changes, and forgets the log up to and including `floor`. Nothing is kept on an error, as far
+/// as the database can tell.
+pub fn write(database: &Database, draft: &Draft, floor: Option<Revision>) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    write_objects(&transaction, draft)?;
+    write_sessions(&transaction, draft)?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        if let Some(record) = draft.records.last() {
+            meta.insert(META_REVISION, record.revision)?;
+        }
+        if let Some(floor) = floor {
+            meta.insert(META_FLOOR, floor)?;
+            transaction.open_table(LOG)?.retain_in(..=(floor, u32::MAX), |_, _| false)?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn write_objects(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
+    let mut objects = transaction.open_table(OBJECTS)?;
+    for (key, slot) in &draft.objects {
+        match slot {
+            Some(slot) => objects.insert(&**key, (slot.created, slot.modified, &*slot.value))?,
+            None => objects.remove(&**key)?,
+        };
+    }
+    let mut log = transaction.open_table(LOG)?;
+    for record in &draft.records {
+        for (place, change) in (0..).zip(&record.changes) {
+            let before = change.before.as_ref().map_or((0, 0, &[][..]), |slot| (slot.created, slot.modified, &*slot.value));
+            log.insert((record.revision, place), (&*change.key, before.0, before.1, before.2))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_sessions(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
+    if draft.sessions.is_empty() {
+        return Ok(());
+    }
+    let mut sessions = transaction.open_table(SESSIONS)?;
+    for (id, ttl) in &draft.sessions {
+        match ttl {
+            Some(ttl) => sessions.insert(id.0, milliseconds(*ttl))?,
+            None => sessions.remove(id.0)?,
+        };
+    }
+    let mut meta = transaction.open_table(META)?;
+    meta.insert(META_SESSION, draft.last_session)?;
+    Ok(())
+}
+
+/// Rounded up: a session never ends early.
+fn milliseconds(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,9 @@
+//! The suite that every store passes, and what the file adds to it.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod conformance;
+mod crash;
+mod files;
+mod model;
+mod sessions;
+mod support;
