@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Shared, sandbox};
-use crate::status::difference;
+use crate::status::difference_of;
 
 const ACTOR: &str = "agent";
 const RETRY: Duration = Duration::from_secs(1);
@@ -338,7 +338,7 @@ impl Worker {
 
     async fn write_status(&mut self, status: &k8s_openapi::api::core::v1::PodStatus) -> Result<()> {
         let old = self.pod.status.clone().unwrap_or_default();
-        let Some(patch) = difference(&old, status) else { return Ok(()) };
+        let Some(patch) = difference_of("core.PodStatus", &old, status) else { return Ok(()) };
         let cause = Because::of(ACTOR, &self.pod).reason("what is so has changed");
         match self.pods().merge_status(&self.pod.name_any(), &patch, None, &cause).await {
             Ok(pod) if pod.uid() == self.pod.uid() => self.pod = pod,
