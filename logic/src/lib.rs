@@ -8,6 +8,7 @@ pub mod nearest;
 pub mod patch;
 pub mod placement;
 pub mod pod;
+pub mod quantity;
 pub mod rollout;
 pub mod routing;
 pub mod schema;

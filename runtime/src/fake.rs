@@ -166,7 +166,8 @@ impl Shared {
         let Ok((_, container, _)) = state.find(uid, container) else { return };
         let ContainerPhase::Running { since } = container.phase else { return };
         let signal = (code > 128).then_some(code - 128);
-        container.phase = ContainerPhase::Exited(Exit { code, signal, started: since, finished: now, reason: None });
+        container.phase =
+            ContainerPhase::Exited(Exit { code, signal, started: since, finished: now, reason: None, is_out_of_memory: false });
         drop(state);
         self.changed(uid);
     }
@@ -234,6 +235,7 @@ impl Runtime for Fake {
             starts: 0,
             phase: ContainerPhase::Created,
             last_exit: None,
+            image_id: None,
         };
         let endpoints = state.allot(pod)?;
         let made = PodState { pod: pod.clone(), endpoints, containers: pod.containers.iter().map(created).collect() };
@@ -263,7 +265,7 @@ impl Runtime for Fake {
             None => ContainerPhase::Running { since: now },
             Some(why) => {
                 let reason = Some(format!("cannot start {program}: {why}"));
-                ContainerPhase::Exited(Exit { code: 127, signal: None, started: now, finished: now, reason })
+                ContainerPhase::Exited(Exit { code: 127, signal: None, started: now, finished: now, reason, is_out_of_memory: false })
             }
         };
         state.calls.push(format!("start {}/{container}", pod.name));

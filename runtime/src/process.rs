@@ -17,7 +17,6 @@ mod follow;
 mod link;
 mod log_lines;
 mod log_reader;
-mod ports;
 mod processes;
 mod protocol;
 mod records;
@@ -41,6 +40,7 @@ use tokio::task::spawn_blocking;
 
 use crate::changes::Changes;
 use crate::check_pod::{check, refuse};
+use crate::ports;
 use crate::probe::{self, Target};
 use crate::{Check, ContainerPhase, Error, ExecAnswer, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime};
 use directory::Opened;

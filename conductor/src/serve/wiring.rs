@@ -13,6 +13,7 @@ use kube::Client;
 use model::Clock;
 use router::builtin::{Builtin, Options};
 use runtime::Runtime;
+use runtime::docker::Docker;
 use runtime::process::Process;
 use store::Store;
 use store::embedded::Embedded;
@@ -59,7 +60,9 @@ pub async fn assemble(data: &Path, store: Arc<dyn Store>, access: Access, http: 
     let shim = vec![shim.to_string_lossy().into_owned(), "shim".to_owned()];
     let process = Process::open(data.join("pods"), shim).await.context("cannot open the process runtime")?;
     let router = Arc::new(Builtin::start(http, Options::default())?);
-    let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(process)];
+    let engine = std::env::var("DOCKER_HOST").unwrap_or_else(|_| runtime::docker::ADDRESS.into());
+    let docker = Docker::open(data.join("docker"), &engine).await.context("cannot open the docker runtime")?;
+    let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(process), Arc::new(docker)];
     let node = facts.name.clone();
     let agent = Agent::new(client("agent"), Arc::clone(&clock), facts, runtimes, Arc::clone(&router) as Arc<dyn router::Router>);
     here.set(node, agent.streams());

@@ -29,6 +29,16 @@ macro_rules! suite {
                 super::$case(&mut ProcessSubject::new().await).await;
             })*
         }
+        #[cfg(feature = "docker")]
+        mod docker {
+            use crate::engine::DockerSubject;
+            $(#[tokio::test]
+            async fn $case() {
+                let Some(mut subject) = DockerSubject::new().await else { return };
+                super::$case(&mut subject).await;
+                subject.close().await;
+            })*
+        }
     };
 }
 
@@ -109,6 +119,8 @@ async fn an_exit_code_is_told_and_restarts_are_counted(subject: &mut impl Subjec
 
 async fn a_stopped_container_tells_the_signal_that_ended_it(subject: &mut impl Subject) {
     let pod = started(subject, "a").await;
+    // A program that has not yet begun to listen to signals may miss this one.
+    say(subject, &pod.uid, &["here"]).await;
     subject.runtime().stop(&pod.uid, "web", PATIENCE).await.unwrap();
     let ContainerPhase::Exited(exit) = state(subject.runtime(), &pod.uid, "web").await.phase else { panic!("it still runs") };
     assert_eq!((exit.code, exit.signal), (143, Some(15)));
@@ -337,7 +349,7 @@ async fn a_port_probe_passes_while_something_listens(subject: &mut impl Subject)
     let check = Check::Tcp { port: "http".into() };
     subject.listen(&pod.uid, endpoint, false);
     let answer = probe(subject.runtime(), &pod.uid, &check).await;
-    assert_eq!(answer, ProbeAnswer::no(format!("did not listen on {} (from $PORT)", endpoint.port())));
+    assert_eq!(answer, ProbeAnswer::no(format!("did not listen on {} (from $PORT)", subject.told_port(endpoint))));
     subject.listen(&pod.uid, endpoint, true);
     let answer = probe(subject.runtime(), &pod.uid, &check).await;
     assert_eq!(answer, ProbeAnswer::yes(format!("{endpoint} accepted a connection")));

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod conformance;
+#[cfg(feature = "docker")]
+mod engine;
 mod fake;
 mod subject;
 
