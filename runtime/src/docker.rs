@@ -91,8 +91,15 @@ impl Docker {
             Sandbox::new(record, file, Arc::clone(&server), Arc::clone(&engine), changes.clone())
         };
         let all: BTreeMap<_, _> = records.into_iter().map(sandbox).map(|sandbox| (sandbox.uid().to_owned(), sandbox)).collect();
-        let pods =
-            Arc::new(Pods { dir, server, engine, images: Images::default(), all: Mutex::new(all), making: Mutex::default(), changes });
+        let pods = Arc::new(Pods {
+            dir,
+            server,
+            engine,
+            images: Images::new(changes.clone()),
+            all: Mutex::new(all),
+            making: Mutex::default(),
+            changes,
+        });
         let first = async {
             pods.engine.connect().await?;
             watching::look(&pods).await
@@ -144,11 +151,10 @@ impl Runtime for Docker {
         if matches!(state.phase, ContainerPhase::Running { .. }) {
             return Ok(());
         }
-        let (changes, told) = (self.pods.changes.clone(), uid.to_owned());
-        self.pods.images.ensure(&self.pods.engine, &spec.image, spec.pull, move || changes.tell(&told)).await?;
+        let image_id = self.pods.images.ensure(&self.pods.engine, &spec.image, spec.pull, uid).await?;
         // A task, so that a run that was made is known even if nobody waits for it any more.
         let (spec, tried) = (spec.clone(), format!("start container {container} of pod {}", sandbox.record.pod.name));
-        let started = tokio::spawn(async move { sandbox.start(&spec).await }).await;
+        let started = tokio::spawn(async move { sandbox.start(&spec, image_id).await }).await;
         started.unwrap_or_else(|error| Err(Error::Failed { tried, reason: error.to_string() }))
     }
 

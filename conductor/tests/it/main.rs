@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod command_line;
+mod docker;
 mod kubectl;
 mod load;
 mod refusals;

@@ -1,6 +1,6 @@
 //! Getting images: each is fetched once at a time, whoever needs it, and a failure is not repeated at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use crate::changes::Changes;
 use crate::docker::engine::{ASKED, Engine, Refusal, lock};
 use crate::docker::fault;
 use crate::{Error, ImageTrouble, PullPolicy, Result};
@@ -18,8 +19,6 @@ use crate::{Error, ImageTrouble, PullPolicy, Result};
 const WAITED: Duration = Duration::from_secs(1);
 /// How long a fetch may make no progress.
 const SILENT_MAX: Duration = Duration::from_secs(120);
-/// How long a fetched image is fresh enough for who wants it fetched before every start.
-const FRESH: Duration = Duration::from_secs(10);
 /// The wait after a failed fetch; it doubles with each further one.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(5);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
@@ -28,19 +27,29 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 type Outcome = Option<std::result::Result<(), (ImageTrouble, String)>>;
 
 /// The images that were asked for lately.
-#[derive(Debug, Default)]
-pub(super) struct Images(Mutex<BTreeMap<String, Fetch>>);
+#[derive(Debug)]
+pub(super) struct Images {
+    all: Mutex<BTreeMap<String, Fetch>>,
+    changes: Changes,
+}
 
 #[derive(Debug, Clone)]
 struct Fetch {
     outcome: watch::Receiver<Outcome>,
     begun: Instant,
     failures: u32,
+    /// The pods that wait for it.
+    askers: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Images {
-    /// Makes sure that an image is there for this machine. `tell` is called when one that was not waited for has come or not.
-    pub async fn ensure(&self, engine: &Arc<Engine>, image: &str, policy: PullPolicy, tell: impl FnOnce() + Send + 'static) -> Result<()> {
+    pub fn new(changes: Changes) -> Self {
+        Self { all: Mutex::default(), changes }
+    }
+
+    /// Makes sure that an image is there for this machine, and says which it is by its digest. When it takes long, that is an
+    /// error, and the pod with this uid is told of as changed once the image has come or not.
+    pub async fn ensure(&self, engine: &Arc<Engine>, image: &str, policy: PullPolicy, pod: &str) -> Result<String> {
         let fault = |trouble, said: String| Error::Image { image: image.to_owned(), trouble, said };
         if !is_name(image) {
             return Err(fault(ImageTrouble::InvalidName, String::new()));
@@ -48,14 +57,14 @@ impl Images {
         if policy != PullPolicy::Always
             && let Some(found) = self.look(engine, image).await?
         {
-            return self.check(engine, image, &found);
+            return check(engine, image, &found);
         }
         if policy == PullPolicy::Never {
             return Err(fault(ImageTrouble::NeverFetched, String::new()));
         }
-        self.fetch(engine, image, tell).await?;
+        self.fetch(engine, image, pod).await?;
         match self.look(engine, image).await? {
-            Some(found) => self.check(engine, image, &found),
+            Some(found) => check(engine, image, &found),
             None => Err(fault(ImageTrouble::Missing, "it was fetched and is gone again".into())),
         }
     }
@@ -73,37 +82,33 @@ impl Images {
         }
     }
 
-    fn check(&self, engine: &Engine, image: &str, found: &ImageInspect) -> Result<()> {
-        let (Some(ours), Some(its)) = (engine.architecture(), found.architecture.as_deref().filter(|its| !its.is_empty())) else {
-            return Ok(());
-        };
-        if ours == its {
-            return Ok(());
-        }
-        let said = format!("it is for {its}, and this machine is {ours}");
-        Err(Error::Image { image: image.to_owned(), trouble: ImageTrouble::WrongArchitecture, said })
-    }
-
     /// Waits a little for a fetch, begun if none is under way.
-    async fn fetch(&self, engine: &Arc<Engine>, image: &str, tell: impl FnOnce() + Send + 'static) -> Result<()> {
-        let mut fetch = self.under_way(engine, image, tell)?;
+    async fn fetch(&self, engine: &Arc<Engine>, image: &str, pod: &str) -> Result<()> {
+        let mut fetch = self.under_way(engine, image, pod)?;
         match timeout(WAITED, fetch.outcome.wait_for(Option::is_some)).await {
             Ok(Ok(outcome)) => match outcome.clone() {
                 Some(Err((trouble, said))) => Err(Error::Image { image: image.to_owned(), trouble, said }),
-                _ => Ok(()),
+                _ => {
+                    lock(&fetch.askers).remove(pod);
+                    Ok(())
+                }
             },
             _ => Err(Error::Image { image: image.to_owned(), trouble: ImageTrouble::Fetching, said: String::new() }),
         }
     }
 
-    fn under_way(&self, engine: &Arc<Engine>, image: &str, tell: impl FnOnce() + Send + 'static) -> Result<Fetch> {
-        let mut all = lock(&self.0);
+    fn under_way(&self, engine: &Arc<Engine>, image: &str, pod: &str) -> Result<Fetch> {
+        let mut all = lock(&self.all);
         let mut failures = 0;
         if let Some(known) = all.get(image) {
             let outcome = known.outcome.borrow().clone();
             match outcome {
-                None if known.outcome.has_changed().is_ok() => return Ok(known.clone()),
-                Some(Ok(())) if known.begun.elapsed() < FRESH => return Ok(known.clone()),
+                None if known.outcome.has_changed().is_ok() => {
+                    lock(&known.askers).insert(pod.to_owned());
+                    return Ok(known.clone());
+                }
+                // It was fetched for this one too, which has not started it since.
+                Some(Ok(())) if lock(&known.askers).contains(pod) => return Ok(known.clone()),
                 Some(Err((trouble, said))) => {
                     failures = known.failures.saturating_add(1);
                     let pause = BACK_OFF_FIRST.saturating_mul(1 << known.failures.min(10)).min(BACK_OFF_MAX);
@@ -116,17 +121,32 @@ impl Images {
             }
         }
         let (sender, outcome) = watch::channel(None);
-        let fetch = Fetch { outcome, begun: Instant::now(), failures };
+        let askers = Arc::new(Mutex::new(BTreeSet::from([pod.to_owned()])));
+        let fetch = Fetch { outcome, begun: Instant::now(), failures, askers: Arc::clone(&askers) };
         all.retain(|_, known| known.outcome.borrow().is_none() || known.begun.elapsed() < BACK_OFF_MAX * 2);
         all.insert(image.to_owned(), fetch.clone());
-        let (engine, image) = (Arc::clone(engine), image.to_owned());
+        let (engine, image, changes) = (Arc::clone(engine), image.to_owned(), self.changes.clone());
         tokio::spawn(async move {
             let outcome = pull(&engine, &image).await;
             sender.send_replace(Some(outcome));
-            tell();
+            lock(&askers).iter().for_each(|pod| changes.tell(pod));
         });
         Ok(fetch)
     }
+}
+
+/// Which image was found, unless it is for other machines: by the digest that its registry knows it by, or else by its id.
+fn check(engine: &Engine, image: &str, found: &ImageInspect) -> Result<String> {
+    if let (Some(ours), Some(its)) = (engine.architecture(), found.architecture.as_deref().filter(|its| !its.is_empty()))
+        && ours != its
+    {
+        let said = format!("it is for {its}, and this machine is {ours}");
+        return Err(Error::Image { image: image.to_owned(), trouble: ImageTrouble::WrongArchitecture, said });
+    }
+    let name = split(image).0;
+    let digests = || found.repo_digests.iter().flatten();
+    let of_name = digests().find(|digest| digest.split('@').next() == Some(name));
+    Ok(of_name.or_else(|| digests().next()).or(found.id.as_ref()).cloned().unwrap_or_default())
 }
 
 async fn pull(engine: &Engine, image: &str) -> std::result::Result<(), (ImageTrouble, String)> {

@@ -28,6 +28,8 @@ pub(super) struct View {
     pub containers: Vec<ContainerState>,
     /// The engine's containers, by our container's name and attempt.
     pub runs: BTreeMap<(String, u32), String>,
+    /// The image, with its digest, that each container was last to be started from.
+    pub images: BTreeMap<String, String>,
     /// The pod is no more.
     pub is_removed: bool,
 }
@@ -49,7 +51,7 @@ pub(super) struct Sandbox {
 
 impl Sandbox {
     pub fn new(record: Record, file: PathBuf, server: Arc<str>, engine: Arc<Engine>, changes: Changes) -> Arc<Self> {
-        let view = View { containers: record.containers.clone(), runs: BTreeMap::new(), is_removed: false };
+        let view = View { containers: record.containers.clone(), runs: BTreeMap::new(), images: BTreeMap::new(), is_removed: false };
         let (starting, saving) = (Mutex::new(()), Mutex::new(()));
         Arc::new(Self { record, file, server, engine, view: watch::Sender::new(view), starting, saving, changes })
     }
@@ -84,7 +86,7 @@ impl Sandbox {
     }
 
     /// Makes and starts the next run of a container that does not run.
-    pub async fn start(self: &Arc<Self>, spec: &Container) -> Result<()> {
+    pub async fn start(self: &Arc<Self>, spec: &Container, image_id: String) -> Result<()> {
         let _one_at_a_time = self.starting.lock().await;
         if self.view.borrow().is_removed {
             return Err(Error::NoSuchPod(self.uid().to_owned()));
@@ -94,6 +96,10 @@ impl Sandbox {
             return Ok(());
         }
         let attempt = state.starts + 1;
+        self.view.send_if_modified(|view| {
+            view.images.insert(spec.name.clone(), image_id);
+            false
+        });
         let tried = format!("start container {} of pod {}", spec.name, self.record.pod.name);
         let id = self.make(spec, attempt).await.map_err(|refusal| missing_image(spec, refusal, &tried))?;
         let started = match self.engine.client() {
@@ -163,7 +169,9 @@ impl Sandbox {
                     view.runs.insert((container.to_owned(), attempt), id.to_owned());
                     false
                 });
-                self.apply(container, &seen::run(attempt, &shown)).await;
+                let mut run = seen::run(attempt, &shown);
+                run.image_id = self.view.borrow().images.get(container).cloned().or(run.image_id);
+                self.apply(container, &run).await;
                 Ok(())
             }
             Err(refusal) if refusal.is_not_found() => {

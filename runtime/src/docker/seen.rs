@@ -61,6 +61,10 @@ pub(super) fn fold(state: &ContainerState, run: &Run) -> ContainerState {
     if !is_news || run.phase == ContainerPhase::Created {
         return next;
     }
+    // As it was first told: later looks know the image by its id alone.
+    if run.attempt > state.starts || next.image_id.is_none() {
+        next.image_id.clone_from(&run.image_id);
+    }
     if run.attempt > state.starts
         && let ContainerPhase::Exited(exit) = &state.phase
     {
@@ -68,9 +72,6 @@ pub(super) fn fold(state: &ContainerState, run: &Run) -> ContainerState {
     }
     next.starts = run.attempt;
     next.phase = run.phase.clone();
-    if run.image_id.is_some() {
-        next.image_id.clone_from(&run.image_id);
-    }
     next
 }
 

@@ -80,8 +80,9 @@ pub async fn import(client: &bollard::Docker, name: &str, tag: &str, changes: Ve
 /// An archive with a static busybox and the names that tests call it by.
 pub fn busybox() -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
+    archive.sparse(false);
     archive.append_path_with_name("/bin/busybox", "bin/busybox").unwrap();
-    for name in ["sh", "sleep", "cat", "mkfifo", "true", "pwd", "env", "httpd"] {
+    for name in ["sh", "sleep", "cat", "mkfifo", "true", "pwd", "env", "httpd", "head"] {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);

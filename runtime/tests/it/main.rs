@@ -3,6 +3,10 @@
 
 mod conformance;
 #[cfg(feature = "docker")]
+mod docker;
+#[cfg(feature = "docker")]
+mod docker_registry;
+#[cfg(feature = "docker")]
 mod engine;
 mod fake;
 mod subject;
