@@ -43,7 +43,11 @@ pub async fn measure(rounds: Rounds) -> Result<Vec<Row>> {
         Row::beside("API gets/s (etcd puts)", median(gets), puts, "/s", "≥ 1.4"),
         Row::alone("API lists/s of 5,000 objects", format!("{:.0} /s", lists.per_second), "≥ 50/s"),
         Row::beside("API write to watch event, p50 (one etcd put)", event_ms, median(put_ms), "ms", "≤ 1.3"),
-        Row::alone(format!("API memory after {WORKED} creates, patches and gets, 20 lists"), format!("{} MiB", memory().await?), "≤ 60 MiB"),
+        Row::alone(
+            format!("API memory after {WORKED} creates, patches and gets, 20 lists"),
+            format!("{} MiB", memory().await?),
+            "≤ 60 MiB",
+        ),
     ])
 }
 
