@@ -26,6 +26,8 @@ pub struct Call {
     pub place: Place,
     pub query: Query,
     pub headers: HeaderMap,
+    /// What the connection lets be done with it: what an upgrade needs.
+    pub extensions: http::Extensions,
 
     pub body: Bytes,
 }
@@ -83,7 +85,7 @@ async fn route(server: Arc<Server>, request: Request<Body>) -> Result<Response> 
         return Ok(unknown(&server, &place));
     };
     let body = read(body).await?;
-    let call = Call { server, user, served, place, query, headers: parts.headers, body };
+    let call = Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body };
     dispatch(&call, &parts.method, is_watch).await
 }
 
@@ -151,6 +153,8 @@ async fn subresources(call: &Call, method: &Method, subresource: &str) -> Result
         ("status", "PATCH") if kind.status => verbs::patch(call, true).await,
         ("scale", "GET" | "PUT" | "PATCH") if kind.scale.is_some() => verbs::scale(call, method).await,
         ("log", "GET") if known("log") => pod_streams::log(call).await,
+        ("exec" | "attach" | "portforward", "GET" | "POST") if known(subresource) => pod_streams::connect(call, subresource).await,
+        ("eviction", "POST") if known("eviction") => verbs::evict(call).await,
         ("token", "POST") if known("token") => access::create_token(call).await,
         ("binding", "POST") if known("binding") => verbs::bind(call).await,
         ("finalize", "PUT") if known("finalize") => verbs::finalize(call).await,

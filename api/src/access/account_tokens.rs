@@ -152,7 +152,7 @@ mod tests {
         let claims = json!({"sub": "x"});
         let token = ours.sign(&claims).unwrap();
         assert!(looks_like_one(&token));
-        assert_eq!(ours.verify(&token), Some(claims.clone()));
+        assert_eq!(ours.verify(&token), Some(claims));
         assert_eq!(other.verify(&token), None);
         let parts: Vec<&str> = token.split('.').collect();
         let forged = URL_SAFE_NO_PAD.encode(json!({"sub": "y"}).to_string());

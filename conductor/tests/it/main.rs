@@ -3,6 +3,7 @@
 
 mod command_line;
 mod kubectl;
+mod kubectl_streams;
 mod load;
 mod refusals;
 mod rollouts;
