@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use model::Kind;
 
-use crate::access::{Identity, authorize, authorize_path, verb};
+use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
 use crate::path::Place;
 use crate::query::Query;
 use crate::registry::Served;
@@ -21,10 +21,13 @@ use crate::{BODY_BYTES_MAX, Server, access, answer, discovery, object, openapi, 
 /// A request for a resource, with all that its verb needs.
 pub struct Call {
     pub server: Arc<Server>,
+    pub user: User,
     pub served: Arc<Served>,
     pub place: Place,
     pub query: Query,
     pub headers: HeaderMap,
+    /// What the connection lets be done with it: what an upgrade needs.
+    pub extensions: http::Extensions,
 
     pub body: Bytes,
 }
@@ -67,21 +70,22 @@ async fn route(server: Arc<Server>, request: Request<Body>) -> Result<Response> 
     let (parts, body) = request.into_parts();
     let user = match parts.extensions.get::<Identity>() {
         Some(Identity(user)) => user.clone(),
-        None => server.access.authenticate(&parts.headers)?,
+        None => authenticate(&server, &parts.headers).await?,
     };
+    let user = impersonate(&server, user, &parts.headers).await?;
     let path = parts.uri.path();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let Some(place) = Place::parse(path) else {
-        authorize_path(&user, path)?;
+        authorize_path(&server, &user, &parts.method, path).await?;
         return elsewhere(&server, &parts.method, path, &parts.headers);
     };
     let is_watch = query.is_true("watch") || place.watch;
-    authorize(&user, verb(&parts.method, &place, is_watch), &place)?;
+    authorize(&server, &user, verb(&parts.method, &place, is_watch), &place, &query).await?;
     let Some(served) = server.registry.find(&place.group, &place.version, &place.resource).cloned() else {
         return Ok(unknown(&server, &place));
     };
     let body = read(body).await?;
-    let call = Call { server, served, place, query, headers: parts.headers, body };
+    let call = Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body };
     dispatch(&call, &parts.method, is_watch).await
 }
 
@@ -123,6 +127,9 @@ async fn dispatch(call: &Call, method: &Method, is_watch: bool) -> Result<Respon
     }
     let (kind, named) = (call.kind(), call.place.name.is_some());
     let misplaced = kind.is_namespaced() && call.place.namespace.is_none();
+    if !kind.kept {
+        return if method == Method::POST && !named { access::answer_review(call).await } else { Err(Status::method_not_allowed()) };
+    }
     match (method.as_str(), named) {
         ("GET", _) if is_watch => verbs::watch(call).await,
         ("GET", false) => verbs::list(call).await,
@@ -146,6 +153,9 @@ async fn subresources(call: &Call, method: &Method, subresource: &str) -> Result
         ("status", "PATCH") if kind.status => verbs::patch(call, true).await,
         ("scale", "GET" | "PUT" | "PATCH") if kind.scale.is_some() => verbs::scale(call, method).await,
         ("log", "GET") if known("log") => pod_streams::log(call).await,
+        ("exec" | "attach" | "portforward", "GET" | "POST") if known(subresource) => pod_streams::connect(call, subresource).await,
+        ("eviction", "POST") if known("eviction") => verbs::evict(call).await,
+        ("token", "POST") if known("token") => access::create_token(call).await,
         ("binding", "POST") if known("binding") => verbs::bind(call).await,
         ("finalize", "PUT") if known("finalize") => verbs::finalize(call).await,
         (name, _) if known(name) || (name == "status" && kind.status) || (name == "scale" && kind.scale.is_some()) => {

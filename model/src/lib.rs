@@ -16,16 +16,19 @@ pub mod event;
 pub mod namespace;
 pub mod node;
 pub mod pod;
+pub mod rbac;
+pub mod review;
 pub mod revision;
 pub mod route_table;
 pub mod secret;
 pub mod service;
+pub mod service_account;
 
 pub use cause::Cause;
 pub use clock::Clock;
 pub use duration::Duration;
 pub use kind::{Cell, Claims, Column, Copies, Kind, Scale, ScaleRefused, Scope};
-pub use names::{check_label, check_subdomain};
+pub use names::{check_label, check_path_segment, check_subdomain};
 pub use problem::{Problem, ProblemKind};
 pub use revision::{Revision, RevisionSpec, RevisionStatus};
 pub use route_table::{RouteTable, RouteTableSpec, RouteTableStatus};
@@ -42,4 +45,15 @@ pub static KINDS: &[fn() -> Kind] = &[
     config_map::kind,
     secret::kind,
     event::kind,
+    service_account::kind,
+    rbac::cluster_role_binding,
+    rbac::cluster_role,
+    rbac::role_binding,
+    rbac::role,
+    review::local_subject_access_review,
+    review::self_subject_access_review,
+    review::self_subject_rules_review,
+    review::subject_access_review,
+    review::self_subject_review,
+    review::token_review,
 ];

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::changes::Changes;
 use crate::check_pod::check;
 use crate::probe;
+use crate::session::{ExecOptions, Input, Output, Session};
 use crate::{
     Check, Container, ContainerPhase, ContainerState, Error, ExecAnswer, Exit, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime,
 };
@@ -336,6 +337,24 @@ impl Runtime for Fake {
         }
         let answer = state.exec_answers.iter().find(|(matching, _)| matches(&pod, &spec, matching)).map(|(_, answer)| answer.clone());
         Ok(answer.unwrap_or(ExecAnswer { code: 0, output: Bytes::new() }))
+    }
+
+    async fn open(&self, uid: &str, container: &str, options: ExecOptions) -> Result<Session> {
+        let answer = self.exec(uid, container, &options.command, Duration::ZERO).await?;
+        let (session, mut told, says) = Session::new();
+        // Says its answer, then what it is told, and ends when that ends.
+        tokio::spawn(async move {
+            let mut open = says.send(Output::Out(answer.output)).await.is_ok() && options.stdin;
+            while open {
+                open = match told.recv().await {
+                    Some(Input::Bytes(bytes)) => says.send(Output::Out(bytes)).await.is_ok(),
+                    Some(Input::Resize { .. }) => true,
+                    Some(Input::End) | None => false,
+                };
+            }
+            let _ = says.send(Output::Ended(answer.code)).await;
+        });
+        Ok(session)
     }
 
     async fn probe(&self, uid: &str, container: &str, check: &Check, patience: Duration) -> Result<ProbeAnswer> {

@@ -13,6 +13,7 @@ mod error;
 mod log;
 #[cfg(any(feature = "process", feature = "docker"))]
 mod ports;
+mod session;
 
 #[cfg(feature = "docker")]
 pub mod docker;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{Error, ImageTrouble, Result};
 pub use log::LogOptions;
 pub use probe::{Check, ProbeAnswer};
+pub use session::{ExecOptions, Input, Output, Session};
 
 /// A pod as a runtime is asked to hold it: everything resolved, nothing left to look up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,6 +216,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// Runs a program inside a container that runs, at most `patience` long; then it is killed, and that is an error.
     /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::CannotStart`].
     async fn exec(&self, uid: &str, container: &str, command: &[String], patience: Duration) -> Result<ExecAnswer>;
+
+    /// Runs a program inside a container that runs, and lets the caller talk to it. It ends when the session is dropped.
+    /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::CannotStart`].
+    async fn open(&self, uid: &str, container: &str, options: ExecOptions) -> Result<Session> {
+        let tried = format!("run {:?} in container {container} of pod {uid}", options.command);
+        Err(Error::Failed { tried, reason: format!("the runtime {} lets nobody talk to programs", self.name()) })
+    }
 
     /// Tries a check against a container once, at most `patience` long. A failed check is an answer, not an error.
     async fn probe(&self, uid: &str, container: &str, check: &Check, patience: Duration) -> Result<ProbeAnswer>;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{Access, Api, NodeConnector, User};
+use api::{Access, AccountKey, Api, NodeConnector, User};
 use axum::Router;
 use axum::body::Body;
 use http::Request;
@@ -31,6 +31,7 @@ impl NodeConnector for NoNodes {
 
 /// An API with one administrator, whose token is `secret`.
 pub struct Server {
+    pub api: Api,
     pub router: Router,
     pub stranger: Router,
 }
@@ -48,11 +49,23 @@ impl Server {
     /// A server with the namespace `default`.
     pub async fn start() -> Self {
         let store = Arc::new(store::memory::Memory::new());
-        let access = Access::default().with_token("secret", User::master("admin"));
+        let key = AccountKey::from_pkcs8(&AccountKey::generate().unwrap()).unwrap();
+        let access = Access::default().with_token("secret", User::master("admin")).with_account_key(key);
         let api = Api::new(store, Arc::new(Stopped), access, Arc::new(NoNodes));
-        let server = Self { router: api.router_for(User::master("admin")), stranger: api.router() };
+        api.prepare().await.unwrap();
+        let server = Self { router: api.router_for(User::master("admin")), stranger: api.router(), api };
         server.post("/api/v1/namespaces", r#"{"metadata": {"name": "default"}}"#).await.expect(201);
         server
+    }
+
+    /// The same server, for a user in no group of note.
+    pub fn as_user(&self, name: &str) -> Self {
+        Self { router: self.api.router_for(User::new(name, [])), stranger: self.stranger.clone(), api: self.api.clone() }
+    }
+
+    /// Asks with a bearer token.
+    pub async fn with_token(&self, token: &str, uri: &str) -> Answer {
+        ask(&self.stranger, Request::get(uri).header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap()).await
     }
 
     /// Sends any request.

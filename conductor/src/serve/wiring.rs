@@ -54,6 +54,7 @@ pub async fn assemble(data: &Path, store: Arc<dyn Store>, access: Access, http: 
     let facts = machine::facts(data)?;
     let here = Arc::new(Here::default());
     let api = Api::new(store, Arc::clone(&clock), access, Arc::clone(&here) as Arc<dyn NodeConnector>);
+    api.prepare().await.context("cannot make the default roles")?;
     let client = |name: &str| Client::new(api.router_for(User::master(&format!("system:conductor:{name}"))), "default");
     make_namespaces(&client("server")).await?;
     let shim = std::env::current_exe().context("cannot find this program's own file")?;

@@ -4,6 +4,7 @@
 mod command_line;
 mod docker;
 mod kubectl;
+mod kubectl_streams;
 mod load;
 mod refusals;
 mod rollouts;

@@ -5,6 +5,7 @@ mod node;
 mod pods;
 mod routes;
 mod sandbox;
+mod streams;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -55,9 +56,9 @@ impl Agent {
         }
     }
 
-    /// The streams of this node's Pods, for the API: `GET /pods/UID/log`.
+    /// The streams of this node's Pods, for the API: `GET /pods/UID/log`, and what [`streams`] has.
     pub fn streams(&self) -> HttpRouter {
-        logs::router(Arc::clone(&self.shared))
+        logs::router(Arc::clone(&self.shared)).merge(streams::router(Arc::clone(&self.shared)))
     }
 }
 

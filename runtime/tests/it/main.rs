@@ -19,3 +19,5 @@ mod process;
 mod process_deaths;
 #[cfg(feature = "process")]
 mod process_probes;
+#[cfg(feature = "process")]
+mod process_sessions;
