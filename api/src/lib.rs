@@ -9,7 +9,10 @@ mod access;
 mod admit;
 mod answer;
 mod body;
+mod checks;
 mod claims;
+mod custom;
+mod definitions;
 mod discovery;
 mod object;
 mod openapi;
@@ -47,7 +50,7 @@ pub struct Api {
 /// What every request shares.
 struct Server {
     store: Arc<dyn Store>,
-    registry: Registry,
+    kinds: definitions::Kinds,
     clock: Arc<dyn Clock>,
     access: Access,
     nodes: Arc<dyn NodeConnector>,
@@ -56,8 +59,8 @@ struct Server {
 impl Api {
     /// An API over `store` that knows the kinds of [`model::KINDS`].
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, access: Access, nodes: Arc<dyn NodeConnector>) -> Self {
-        let registry = Registry::new(model::KINDS.iter().map(|kind| kind()));
-        Self { server: Arc::new(Server { store, registry, clock, access, nodes }) }
+        let kinds = definitions::Kinds::new(model::KINDS.iter().map(|kind| kind()));
+        Self { server: Arc::new(Server { store, kinds, clock, access, nodes }) }
     }
 
     /// The API for callers that prove who they are with a bearer token, or stay anonymous.

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod crud;
+mod definitions;
 mod patches;
 mod server;

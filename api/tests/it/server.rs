@@ -33,6 +33,7 @@ impl NodeConnector for NoNodes {
 pub struct Server {
     pub router: Router,
     pub stranger: Router,
+    store: Arc<dyn store::Store>,
 }
 
 /// An answer, read to its end.
@@ -47,12 +48,20 @@ pub struct Answer {
 impl Server {
     /// A server with the namespace `default`.
     pub async fn start() -> Self {
-        let store = Arc::new(store::memory::Memory::new());
-        let access = Access::default().with_token("secret", User::master("admin"));
-        let api = Api::new(store, Arc::new(Stopped), access, Arc::new(NoNodes));
-        let server = Self { router: api.router_for(User::master("admin")), stranger: api.router() };
+        let server = Self::over(Arc::new(store::memory::Memory::new()));
         server.post("/api/v1/namespaces", r#"{"metadata": {"name": "default"}}"#).await.expect(201);
         server
+    }
+
+    /// Another server over the same store, as after a restart.
+    pub fn again(&self) -> Self {
+        Self::over(Arc::clone(&self.store))
+    }
+
+    fn over(store: Arc<dyn store::Store>) -> Self {
+        let access = Access::default().with_token("secret", User::master("admin"));
+        let api = Api::new(Arc::clone(&store), Arc::new(Stopped), access, Arc::new(NoNodes));
+        Self { router: api.router_for(User::master("admin")), stranger: api.router(), store }
     }
 
     /// Sends any request.
