@@ -6,6 +6,7 @@ use logic::schema::Findings;
 use model::{Kind, Problem, ProblemKind, check_label, check_subdomain};
 use serde_json::{Value, json};
 
+use crate::checks;
 use crate::path::Place;
 use crate::query::FieldValidation;
 use crate::registry::Served;
@@ -45,6 +46,11 @@ pub fn place(kind: &Kind, place: &Place, object: &mut Value) -> Result<()> {
             object["metadata"]["namespace"] = json!(expected);
             Ok(())
         }
+        (None, Some(_)) if kind.defined && !kind.is_namespaced() => {
+            object["metadata"]["namespace"] = Value::Null;
+            drop_nulls(&mut object["metadata"]);
+            Ok(())
+        }
         (None, Some(_)) if !kind.is_namespaced() => Err(Status::bad_request("namespace may not be set on a cluster-scoped object")),
         (None, _) => Ok(()),
     }
@@ -55,7 +61,7 @@ pub fn place(kind: &Kind, place: &Place, object: &mut Value) -> Result<()> {
 pub fn shape(served: &Served, object: &mut Value, mode: FieldValidation) -> Result<Vec<String>> {
     let kind = &served.kind;
     let Findings { problems, unknown } = served.schema.check(object);
-    if !kind.keeps_unknown {
+    if !kind.keeps_unknown && !kind.defined {
         let all: Vec<Problem> = problems.into_iter().chain(unknown).collect();
         return if all.is_empty() { Ok(Vec::new()) } else { Err(invalid(kind, object, &all)) };
     }
@@ -64,7 +70,11 @@ pub fn shape(served: &Served, object: &mut Value, mode: FieldValidation) -> Resu
     if let Some(first) = wrong.first() {
         return Err(undecodable(kind, first));
     }
-    let texts: Vec<String> = unknown.iter().map(|problem| format!("unknown field {:?}", problem.field)).collect();
+    let mut fields: Vec<String> = unknown.into_iter().map(|problem| problem.field).collect();
+    served.schema.prune(object);
+    fields.extend(served.custom.as_ref().map(|custom| custom.structural.prune(object)).unwrap_or_default());
+    let texts: Vec<String> = fields.iter().map(|field| format!("unknown field {field:?}")).collect();
+    let told = told(served, object);
     match mode {
         FieldValidation::Strict if !texts.is_empty() => Err(Status::bad_request(format!(
             "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
@@ -73,15 +83,17 @@ pub fn shape(served: &Served, object: &mut Value, mode: FieldValidation) -> Resu
             kind.kind,
             texts.join(", ")
         ))),
-        FieldValidation::Warn => {
-            served.schema.prune(object);
-            Ok(texts)
-        }
-        FieldValidation::Strict | FieldValidation::Ignore => {
-            served.schema.prune(object);
-            Ok(Vec::new())
-        }
+        FieldValidation::Warn => Ok([texts, told].concat()),
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(told),
     }
+}
+
+/// What whoever writes an object is told, whatever becomes of unknown fields.
+fn told(served: &Served, object: &Value) -> Vec<String> {
+    let Some(custom) = &served.custom else { return Vec::new() };
+    let mut told = logic::metadata::finalizer_warnings(&object["metadata"]);
+    told.extend(custom.warning.clone());
+    told
 }
 
 fn undecodable(kind: &Kind, problem: &Problem) -> Status {
@@ -114,7 +126,7 @@ pub fn new_object(served: &Served, object: &mut Value, now: Timestamp, uid: &str
     {
         fields.shift_remove("status");
     }
-    finish(served, object)
+    finish(served, None, object)
 }
 
 /// Prepares a changed object: what the server owns is put back, the generation counts. Errors: 409, 422.
@@ -128,7 +140,7 @@ pub fn changed_object(served: &Served, before: &Value, object: &mut Value, only_
             object["metadata"]["annotations"][model::labels::CAUSE] = cause;
         }
         drop_nulls(object);
-        return finish(served, object);
+        return finish(served, Some(before), object);
     }
     let (old, name) = (&before["metadata"], before["metadata"]["name"].as_str().unwrap_or_default());
     if object["metadata"]["uid"].as_str().is_some_and(|uid| !uid.is_empty() && old["uid"] != uid) {
@@ -149,25 +161,36 @@ pub fn changed_object(served: &Served, before: &Value, object: &mut Value, only_
     object["metadata"]["managedFields"] = Value::Null;
     drop_nulls(&mut object["metadata"]);
     new_finalizers(before, object).map_or(Ok(()), |problem| Err(invalid(kind, object, &[problem.clone(), problem])))?;
-    finish(served, object)?;
-    if kind.generation && !same_spec(before, object) {
+    finish(served, Some(before), object)?;
+    if kind.generation && !same_spec(kind, before, object) {
         object["metadata"]["generation"] = json!(old["generation"].as_i64().unwrap_or(0) + 1);
     }
-    let problems = (kind.validate_change)(before, object);
+    let mut problems = (kind.validate_change)(before, object);
+    problems.extend(checks::change_problems(kind, before, object));
     if problems.is_empty() { Ok(()) } else { Err(invalid(kind, object, &problems)) }
 }
 
-fn finish(served: &Served, object: &mut Value) -> Result<()> {
+fn finish(served: &Served, before: Option<&Value>, object: &mut Value) -> Result<()> {
     let kind = &served.kind;
     served.schema.fill_defaults(object);
     (kind.default)(object);
+    checks::fill_in(kind, object);
+    if let Some(custom) = &served.custom {
+        custom.structural.fill_defaults(object);
+    }
     match served.message {
         Some(message) => tidy(message, object),
         None => tidy("meta.ObjectMeta", &mut object["metadata"]),
     }
     let mut problems = name_problems(kind, &object["metadata"]);
-    problems.extend(logic::metadata::problems(&object["metadata"]));
+    let foreign = kind.defined || model::custom_resource_definition::is_definition(kind);
+    problems.extend(logic::metadata::problems(&object["metadata"], !foreign));
     problems.extend((kind.validate)(object));
+    problems.extend(checks::problems(kind, object));
+    if let Some(custom) = &served.custom {
+        problems.extend(custom.scale.iter().flat_map(|scale| scale.problems(object)));
+        problems.extend(custom.structural.problems(object, before));
+    }
     if problems.is_empty() { Ok(()) } else { Err(invalid(kind, object, &problems)) }
 }
 
@@ -199,11 +222,11 @@ fn new_finalizers(before: &Value, object: &Value) -> Option<Problem> {
     Some(Problem::new(ProblemKind::Forbidden, "metadata.finalizers", detail))
 }
 
-fn same_spec(before: &Value, after: &Value) -> bool {
+fn same_spec(kind: &Kind, before: &Value, after: &Value) -> bool {
     let rest = |object: &Value| {
         let fields = object.as_object().into_iter().flatten();
         fields
-            .filter(|(name, _)| *name != "metadata" && *name != "status")
+            .filter(|(name, _)| *name != "metadata" && (*name != "status" || !kind.status))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect::<serde_json::Map<_, _>>()
     };

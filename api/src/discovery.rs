@@ -9,19 +9,18 @@ use model::Kind;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::access;
 use crate::answer::{self, Accepted, Format};
-use crate::registry::Registry;
+use crate::registry::{Registry, Served};
 use crate::serve::page_not_found;
 use crate::status::Result;
-use crate::{Server, access};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 /// The version of Kubernetes whose clients this API was made for.
 const KUBERNETES: (&str, &str) = ("1", "36");
 
 /// Serves a path that is about no resource.
-pub fn serve(server: &Server, path: &str, headers: &HeaderMap) -> Result<Response> {
-    let registry = &server.registry;
+pub fn serve(registry: &Registry, path: &str, headers: &HeaderMap) -> Result<Response> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let body = match segments.as_slice() {
         [] => roots(registry),
@@ -100,8 +99,12 @@ fn typed(kind: &str, api_version: &str, mut value: Value) -> Value {
 }
 
 fn named_groups(registry: &Registry) -> Vec<Value> {
-    let mut names: Vec<&str> = registry.group_versions().into_iter().map(|(group, _)| group).filter(|group| !group.is_empty()).collect();
-    names.dedup();
+    let mut names: Vec<&str> = Vec::new();
+    for (group, _) in registry.group_versions() {
+        if !group.is_empty() && !names.contains(&group) {
+            names.push(group);
+        }
+    }
     names.into_iter().filter_map(|name| group_of(registry, name)).collect()
 }
 
@@ -116,17 +119,14 @@ fn group_of(registry: &Registry, name: &str) -> Option<Value> {
     Some(json!({"name": name, "versions": versions, "preferredVersion": preferred}))
 }
 
-fn kinds<'a>(registry: &'a Registry, group: &'a str, version: &'a str) -> impl Iterator<Item = (&'a Kind, &'a str)> {
-    registry
-        .all()
-        .iter()
-        .filter(move |served| served.kind.group == group && served.kind.version == version)
-        .map(|served| (&served.kind, served.hash.as_str()))
+fn kinds<'a>(registry: &'a Registry, group: &'a str, version: &'a str) -> impl Iterator<Item = &'a Served> {
+    registry.all().iter().map(AsRef::as_ref).filter(move |served| served.kind.group == group && served.kind.version == version)
 }
 
 fn resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
     let mut list = Vec::new();
-    for (kind, hash) in kinds(registry, group, version) {
+    for served in kinds(registry, group, version) {
+        let (kind, hash) = (&served.kind, &served.hash);
         let mut resource = json!({
             "name": kind.plural, "singularName": kind.singular, "namespaced": kind.is_namespaced(), "kind": kind.kind,
             "verbs": access::verbs(kind), "shortNames": kind.short_names, "categories": kind.categories, "storageVersionHash": hash,
@@ -136,7 +136,7 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
                 .retain(|name, value| value.as_array().is_none_or(|list| !list.is_empty()) && (kind.kept || name != "storageVersionHash"));
         }
         list.push(resource);
-        for (name, api, kind_name, verbs) in subresources(kind) {
+        for (name, api, kind_name, verbs) in subresources(served) {
             let mut resource = json!({
                 "name": format!("{}/{name}", kind.plural), "singularName": "", "namespaced": kind.is_namespaced(), "kind": kind_name, "verbs": verbs,
             });
@@ -153,13 +153,14 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
 
 type Subresource = (String, Option<(&'static str, &'static str)>, String, Vec<String>);
 
-fn subresources(kind: &Kind) -> Vec<Subresource> {
+fn subresources(served: &Served) -> Vec<Subresource> {
+    let kind = &served.kind;
     let change = || ["get", "patch", "update"].map(str::to_owned).to_vec();
     let mut found: Vec<Subresource> = Vec::new();
     if kind.status {
         found.push(("status".into(), None, kind.kind.clone(), change()));
     }
-    if kind.scale.is_some() {
+    if kind.scale.is_some() || served.custom.as_ref().is_some_and(|custom| custom.scale.is_some()) {
         found.push(("scale".into(), Some(("autoscaling", "v1")), "Scale".into(), change()));
     }
     for (name, verbs) in &kind.subresources {
@@ -180,7 +181,7 @@ fn subresources(kind: &Kind) -> Vec<Subresource> {
 fn groups(registry: &Registry, core: bool) -> Vec<Value> {
     let mut found: Vec<(&str, Vec<Value>)> = Vec::new();
     for (group, version) in registry.group_versions().into_iter().filter(|(group, _)| group.is_empty() == core) {
-        let resources: Vec<Value> = kinds(registry, group, version).map(|(kind, _)| aggregated_resource(kind)).collect();
+        let resources: Vec<Value> = kinds(registry, group, version).map(aggregated_resource).collect();
         let version = json!({"version": version, "resources": resources, "freshness": "Current"});
         match found.iter_mut().find(|(name, _)| *name == group) {
             Some((_, versions)) => versions.push(version),
@@ -194,10 +195,11 @@ fn groups(registry: &Registry, core: bool) -> Vec<Value> {
     found.into_iter().map(group).collect()
 }
 
-fn aggregated_resource(kind: &Kind) -> Value {
+fn aggregated_resource(served: &Served) -> Value {
+    let kind = &served.kind;
     let response_kind = |(group, version): (&str, &str), kind: &str| json!({"group": group, "version": version, "kind": kind});
     let own = (kind.group.as_str(), kind.version.as_str());
-    let subresources: Vec<Value> = subresources(kind)
+    let subresources: Vec<Value> = subresources(served)
         .into_iter()
         .map(|(name, api, of, verbs)| json!({"subresource": name, "responseKind": response_kind(api.unwrap_or(own), &of), "verbs": verbs}))
         .collect();

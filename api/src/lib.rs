@@ -9,7 +9,10 @@ mod access;
 mod admit;
 mod answer;
 mod body;
+mod checks;
 mod claims;
+mod custom;
+mod definitions;
 mod discovery;
 mod object;
 mod openapi;
@@ -49,7 +52,7 @@ pub struct Api {
 /// What every request shares.
 struct Server {
     store: Arc<dyn Store>,
-    registry: Registry,
+    kinds: definitions::Kinds,
     clock: Arc<dyn Clock>,
     access: Access,
     policies: Policies,
@@ -59,8 +62,8 @@ struct Server {
 impl Api {
     /// An API over `store` that knows the kinds of [`model::KINDS`].
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, access: Access, nodes: Arc<dyn NodeConnector>) -> Self {
-        let registry = Registry::new(model::KINDS.iter().map(|kind| kind()));
-        Self { server: Arc::new(Server { store, registry, clock, access, policies: Policies::default(), nodes }) }
+        let kinds = definitions::Kinds::new(model::KINDS.iter().map(|kind| kind()));
+        Self { server: Arc::new(Server { store, kinds, clock, access, policies: Policies::default(), nodes }) }
     }
 
     /// Makes the roles and bindings that people expect; done once before anybody is served. Errors: those of the store.

@@ -60,7 +60,7 @@ pub fn decode(entry: &Entry) -> Value {
 
 /// Appends an entry's object as JSON; `typed` says whether apiVersion and kind are written.
 pub fn write(out: &mut Vec<u8>, head: &str, entry: &Entry, typed: bool) {
-    let rest = entry.value.get(head.len()..).unwrap_or_default();
+    let rest = rest(&entry.value, head);
     out.extend_from_slice(if typed { head.as_bytes() } else { b"{\"metadata\":{" });
     if entry.modified > 0 {
         out.extend_from_slice(b"\"resourceVersion\":\"");
@@ -68,6 +68,16 @@ pub fn write(out: &mut Vec<u8>, head: &str, entry: &Entry, typed: bool) {
         out.extend_from_slice(b"\",");
     }
     out.extend_from_slice(rest);
+}
+
+/// What follows the head of stored bytes. An object of a defined kind may have been stored in another version than asked for.
+fn rest<'a>(stored: &'a [u8], head: &str) -> &'a [u8] {
+    const METADATA: &[u8] = b"\"metadata\":{";
+    if let Some(rest) = stored.strip_prefix(head.as_bytes()) {
+        return rest;
+    }
+    let at = stored.windows(METADATA.len()).position(|window| window == METADATA);
+    at.and_then(|at| stored.get(at + METADATA.len()..)).unwrap_or_default()
 }
 
 #[cfg(test)]

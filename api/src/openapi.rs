@@ -7,27 +7,28 @@ use model::Kind;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::access;
 use crate::answer::{self, Format};
-use crate::registry::{Registry, schemas};
+use crate::custom::Custom;
+use crate::registry::{Registry, Served, schemas};
 use crate::serve::page_not_found;
 use crate::status::Result;
-use crate::{Server, access};
 
 /// Serves `/openapi/v3` and what lies below it.
-pub fn serve(server: &Server, path: &str, headers: &HeaderMap) -> Result<Response> {
+pub fn serve(registry: &Registry, path: &str, headers: &HeaderMap) -> Result<Response> {
     let Some(rest) = path.strip_prefix("/openapi/v3") else { return Ok(page_not_found()) };
     if rest.is_empty() {
-        let mut response = answer::value(Format::Json, StatusCode::OK, &index(&server.registry));
+        let mut response = answer::value(Format::Json, StatusCode::OK, &index(registry));
         response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         return Ok(response);
     }
-    let Some((group, version)) = group_version(&server.registry, rest.trim_start_matches('/')) else { return Ok(page_not_found()) };
-    let hash = hash(&server.registry, &group, &version);
+    let Some((group, version)) = group_version(registry, rest.trim_start_matches('/')) else { return Ok(page_not_found()) };
+    let hash = hash(registry, &group, &version);
     let tag = format!("\"{hash}\"");
     if headers.get(http::header::IF_NONE_MATCH).is_some_and(|sent| sent.as_bytes() == tag.as_bytes()) {
         return Ok(answer::bytes(StatusCode::NOT_MODIFIED, "application/json", bytes::Bytes::new()));
     }
-    let mut response = answer::value(Format::Json, StatusCode::OK, &document(&server.registry, &group, &version));
+    let mut response = answer::value(Format::Json, StatusCode::OK, &document(registry, &group, &version));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(ETAG, tag);
     }
@@ -57,23 +58,25 @@ fn index(registry: &Registry) -> Value {
 /// Changes with the program's version and the kinds that are served.
 fn hash(registry: &Registry, group: &str, version: &str) -> String {
     let mut digest = Sha256::new_with_prefix(concat!(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")));
-    for kind in kinds(registry, group, version) {
-        digest.update(&kind.kind);
+    for served in kinds(registry, group, version) {
+        digest.update(&served.kind.kind);
+        digest.update(served.custom.as_ref().map(Custom::fingerprint).unwrap_or_default());
     }
     digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-fn kinds(registry: &Registry, group: &str, version: &str) -> Vec<Kind> {
+fn kinds<'a>(registry: &'a Registry, group: &str, version: &str) -> Vec<&'a Served> {
     let chosen = registry.all().iter().filter(|served| served.kind.group == group && served.kind.version == version);
-    chosen.map(|served| served.kind.clone()).collect()
+    chosen.map(AsRef::as_ref).collect()
 }
 
 fn document(registry: &Registry, group: &str, version: &str) -> Value {
     let kinds = kinds(registry, group, version);
-    let (roots, mut definitions) = schemas(&kinds);
+    let described: Vec<(&Kind, Option<&Custom>)> = kinds.iter().map(|served| (&served.kind, served.custom.as_ref())).collect();
+    let (roots, mut definitions) = schemas(&described);
     logic::patch::core_types::annotate(&mut definitions);
     let mut paths = Map::new();
-    for (kind, root) in kinds.iter().zip(&roots) {
+    for ((kind, _), root) in described.iter().zip(&roots) {
         let name = root["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()).unwrap_or_default().to_owned();
         if let Some(schema) = definitions.get_mut(&name) {
             schema["x-kubernetes-group-version-kind"] = json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);

@@ -10,7 +10,9 @@ use model::Kind;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
+use store::Entry;
 
+use crate::custom::Custom;
 use crate::object;
 
 /// A kind, ready to be served.
@@ -27,34 +29,51 @@ pub struct Served {
     pub head: String,
     /// What discovery tells clients of its storage.
     pub hash: String,
+    /// What its definition says, where people defined it.
+    pub custom: Option<Custom>,
 }
 
 /// All kinds that are served, in the order of discovery.
+#[derive(Default)]
 pub struct Registry {
     served: Vec<Arc<Served>>,
     by_path: HashMap<(String, String, String), usize>,
 }
 
+impl Served {
+    /// An entry as an object of this kind and version. What was stored before its schema last changed is read by the new one.
+    pub fn read(&self, entry: &Entry) -> Value {
+        let mut object = object::decode(entry);
+        if let Some(custom) = &self.custom {
+            object["apiVersion"] = Value::from(self.kind.api_version());
+            if custom.is_stale(entry) {
+                custom.structural.prune(&mut object);
+                custom.structural.fill_defaults(&mut object);
+            }
+        }
+        object
+    }
+
+    /// Appends an entry's object as JSON; `typed` says whether apiVersion and kind are written.
+    pub fn write(&self, out: &mut Vec<u8>, entry: &Entry, typed: bool) {
+        match &self.custom {
+            Some(custom) if custom.is_stale(entry) => out.extend_from_slice(self.read(entry).to_string().as_bytes()),
+            _ => object::write(out, &self.head, entry, typed),
+        }
+    }
+}
+
 impl Registry {
-    /// A registry of `kinds`.
+    /// A registry of built-in `kinds`.
     pub fn new(kinds: impl Iterator<Item = Kind>) -> Self {
-        let kinds: Vec<Kind> = kinds.collect();
-        let (schemas, mut definitions) = schemas(&kinds);
-        let mut compiler = Compiler::default();
-        let roots: Vec<usize> = schemas.iter().map(|schema| compiler.compile(schema, &definitions)).collect();
-        core_types::annotate(&mut definitions);
-        let mut shapes = shape::Compiler::default();
-        let shape_roots: Vec<usize> = schemas.iter().map(|schema| shapes.compile(schema, &definitions)).collect();
-        let (schema_at, shape_at) = (compiler.finish(), shapes.finish());
-        let served: Vec<Arc<Served>> = kinds
-            .into_iter()
-            .zip(roots.into_iter().zip(shape_roots))
-            .map(|(kind, (root, shape_root))| {
-                let (head, hash) = (object::head(&kind), crate::discovery::storage_hash(&kind));
-                let message = core_types::message_of(&kind.group, &kind.kind).filter(|_| kind.keeps_unknown);
-                Arc::new(Served { message, schema: schema_at(root), shape: shape_at(shape_root), head, hash, kind })
-            })
-            .collect();
+        Self::default().with(kinds.map(|kind| (kind, None)).collect())
+    }
+
+    /// This registry, and after it further kinds with what defines them.
+    #[must_use]
+    pub fn with(&self, kinds: Vec<(Kind, Option<Custom>)>) -> Self {
+        let mut served = self.served.clone();
+        served.extend(compile(kinds).into_iter().map(Arc::new));
         let path = |kind: &Kind| (kind.group.clone(), kind.version.clone(), kind.plural.clone());
         let by_path = served.iter().enumerate().map(|(at, served)| (path(&served.kind), at)).collect();
         Self { served, by_path }
@@ -84,9 +103,37 @@ impl Registry {
     }
 }
 
+fn compile(kinds: Vec<(Kind, Option<Custom>)>) -> Vec<Served> {
+    let described: Vec<(&Kind, Option<&Custom>)> = kinds.iter().map(|(kind, custom)| (kind, custom.as_ref())).collect();
+    let (schemas, mut definitions) = schemas(&described);
+    let mut compiler = Compiler::default();
+    let of_custom = |custom: &Custom, schema: &Value| custom.envelope(schema, &definitions);
+    let checked: Vec<Value> = described
+        .iter()
+        .zip(&schemas)
+        .map(|((_, custom), schema)| custom.map_or_else(|| schema.clone(), |custom| of_custom(custom, schema)))
+        .collect();
+    let roots: Vec<usize> = checked.iter().map(|schema| compiler.compile(schema, &definitions)).collect();
+    core_types::annotate(&mut definitions);
+    let mut shapes = shape::Compiler::default();
+    let shape_roots: Vec<usize> = schemas.iter().map(|schema| shapes.compile(schema, &definitions)).collect();
+    let (schema_at, shape_at) = (compiler.finish(), shapes.finish());
+    let compiled = kinds.into_iter().zip(roots.into_iter().zip(shape_roots));
+    let served = |((kind, custom), (root, shape_root)): ((Kind, Option<Custom>), (usize, usize))| {
+        let (head, hash) = (object::head(&kind), crate::discovery::storage_hash(&kind));
+        let message = core_types::message_of(&kind.group, &kind.kind).filter(|_| kind.keeps_unknown);
+        Served { message, schema: schema_at(root), shape: shape_at(shape_root), head, hash, kind, custom }
+    };
+    compiled.map(served).collect()
+}
+
 /// The schema of each kind, and the definitions that they refer to.
-pub fn schemas(kinds: &[Kind]) -> (Vec<Value>, Map<String, Value>) {
+pub fn schemas(kinds: &[(&Kind, Option<&Custom>)]) -> (Vec<Value>, Map<String, Value>) {
     let mut generator = SchemaGenerator::new(SchemaSettings::openapi3());
-    let schemas = kinds.iter().map(|kind| (kind.schema)(&mut generator).to_value()).collect();
+    let schema = |(kind, custom): &(&Kind, Option<&Custom>)| match custom {
+        Some(custom) => custom.described(kind, &mut generator),
+        None => (kind.schema)(&mut generator).to_value(),
+    };
+    let schemas = kinds.iter().map(schema).collect();
     (schemas, generator.take_definitions(true))
 }

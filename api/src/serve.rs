@@ -9,14 +9,18 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use model::Kind;
+use store::Transaction;
 
 use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
 use crate::path::Place;
 use crate::query::Query;
-use crate::registry::Served;
+use crate::registry::{Registry, Served};
 use crate::status::{Result, Status};
 use crate::table::Include;
-use crate::{BODY_BYTES_MAX, Server, access, answer, discovery, object, openapi, pod_streams, verbs};
+use crate::{BODY_BYTES_MAX, Server, access, answer, definitions, discovery, object, openapi, pod_streams, verbs};
+
+/// How often a request is served anew when the definition of its kind changes meanwhile.
+const TRIES_MAX: usize = 8;
 
 /// A request for a resource, with all that its verb needs.
 pub struct Call {
@@ -28,7 +32,6 @@ pub struct Call {
     pub headers: HeaderMap,
     /// What the connection lets be done with it: what an upgrade needs.
     pub extensions: http::Extensions,
-
     pub body: Bytes,
 }
 
@@ -46,6 +49,19 @@ impl Call {
     /// The key of the object of this name.
     pub fn key(&self, name: &str) -> String {
         object::key(&self.served.kind, self.place.namespace.as_deref(), name)
+    }
+
+    /// A transaction that holds only as long as the kind is defined as it is now.
+    pub fn guarded(&self, transaction: Transaction) -> Transaction {
+        match &self.served.custom {
+            Some(custom) => custom.guard(transaction),
+            None => transaction,
+        }
+    }
+
+    /// Whether `/scale` is a resource of its own.
+    pub fn has_scale(&self) -> bool {
+        self.kind().scale.is_some() || self.served.custom.as_ref().is_some_and(|custom| custom.scale.is_some())
     }
 
     /// The form of the answer. Errors: 406, and 400 for a table of nobody knows what.
@@ -77,21 +93,53 @@ async fn route(server: Arc<Server>, request: Request<Body>) -> Result<Response> 
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let Some(place) = Place::parse(path) else {
         authorize_path(&server, &user, &parts.method, path).await?;
-        return elsewhere(&server, &parts.method, path, &parts.headers);
+        let registry = server.kinds().await?;
+        return elsewhere(&registry, &parts.method, path, &parts.headers);
     };
     let is_watch = query.is_true("watch") || place.watch;
     authorize(&server, &user, verb(&parts.method, &place, is_watch), &place, &query).await?;
-    let Some(served) = server.registry.find(&place.group, &place.version, &place.resource).cloned() else {
-        return Ok(unknown(&server, &place));
+    let registry = server.kinds().await?;
+    let Some(served) = registry.find(&place.group, &place.version, &place.resource).cloned() else {
+        return Ok(unknown(&registry, &place));
     };
     let body = read(body).await?;
-    let call = Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body };
-    dispatch(&call, &parts.method, is_watch).await
+    let mut call = Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body };
+    for _ in 0..TRIES_MAX {
+        match dispatch(&call, &parts.method, is_watch).await {
+            // Its definition changed between the reading of the object and the writing of it.
+            Err(status) if status == Status::redefined() => {
+                let (registry, place) = (call.server.kinds().await?, &call.place);
+                let Some(served) = registry.find(&place.group, &place.version, &place.resource).cloned() else {
+                    return Ok(unknown(&registry, place));
+                };
+                call.served = served;
+                tokio::task::yield_now().await;
+            }
+            Err(status) => return Err(status),
+            Ok(response) => {
+                if parts.method != Method::GET {
+                    settle_after(&call).await;
+                }
+                return Ok(response);
+            }
+        }
+    }
+    Err(Status::redefined())
+}
+
+/// What was written may be a definition, or the last object of one that is going.
+async fn settle_after(call: &Call) {
+    let is_last = call.served.custom.as_ref().is_some_and(|custom| custom.terminating);
+    if (is_last || model::custom_resource_definition::is_definition(call.kind()))
+        && let Err(status) = definitions::settle(&call.server).await
+    {
+        tracing::error!(error = %status.message, "the definitions could not be put in force");
+    }
 }
 
 /// Plain text for a group that there is not, a Status for a resource of a version that there is.
-fn unknown(server: &Server, place: &Place) -> Response {
-    let known = server.registry.group_versions().contains(&(place.group.as_str(), place.version.as_str()));
+fn unknown(registry: &Registry, place: &Place) -> Response {
+    let known = registry.group_versions().contains(&(place.group.as_str(), place.version.as_str()));
     if known { Status::no_such_resource().into_response() } else { page_not_found() }
 }
 
@@ -108,7 +156,7 @@ async fn read(body: Body) -> Result<Bytes> {
     }
 }
 
-fn elsewhere(server: &Server, method: &Method, path: &str, headers: &HeaderMap) -> Result<Response> {
+fn elsewhere(registry: &Registry, method: &Method, path: &str, headers: &HeaderMap) -> Result<Response> {
     if method != Method::GET {
         return Err(Status::method_not_allowed());
     }
@@ -116,8 +164,8 @@ fn elsewhere(server: &Server, method: &Method, path: &str, headers: &HeaderMap) 
         "/healthz" | "/livez" | "/readyz" | "/livez/ping" | "/readyz/ping" | "/healthz/ping" => {
             Ok(answer::bytes(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"ok")))
         }
-        path if path.starts_with("/openapi/") => openapi::serve(server, path, headers),
-        path => discovery::serve(server, path, headers),
+        path if path.starts_with("/openapi/") => openapi::serve(registry, path, headers),
+        path => discovery::serve(registry, path, headers),
     }
 }
 
@@ -126,6 +174,9 @@ async fn dispatch(call: &Call, method: &Method, is_watch: bool) -> Result<Respon
         return subresources(call, method, subresource).await;
     }
     let (kind, named) = (call.kind(), call.place.name.is_some());
+    if kind.defined && !kind.is_namespaced() && call.place.namespace.is_some() {
+        return Ok(page_not_found());
+    }
     let misplaced = kind.is_namespaced() && call.place.namespace.is_none();
     if !kind.kept {
         return if method == Method::POST && !named { access::answer_review(call).await } else { Err(Status::method_not_allowed()) };
@@ -133,6 +184,7 @@ async fn dispatch(call: &Call, method: &Method, is_watch: bool) -> Result<Respon
     match (method.as_str(), named) {
         ("GET", _) if is_watch => verbs::watch(call).await,
         ("GET", false) => verbs::list(call).await,
+        _ if kind.defined && misplaced => Ok(page_not_found()),
         _ if misplaced || (!kind.is_namespaced() && call.place.namespace.is_some()) => Err(Status::method_not_allowed()),
         ("GET", true) => verbs::get(call).await,
         ("POST", false) => verbs::create(call).await,
@@ -151,16 +203,17 @@ async fn subresources(call: &Call, method: &Method, subresource: &str) -> Result
         ("status", "GET") if kind.status => verbs::get(call).await,
         ("status", "PUT") if kind.status => verbs::update(call, true).await,
         ("status", "PATCH") if kind.status => verbs::patch(call, true).await,
-        ("scale", "GET" | "PUT" | "PATCH") if kind.scale.is_some() => verbs::scale(call, method).await,
+        ("scale", "GET" | "PUT" | "PATCH") if call.has_scale() => verbs::scale(call, method).await,
         ("log", "GET") if known("log") => pod_streams::log(call).await,
         ("exec" | "attach" | "portforward", "GET" | "POST") if known(subresource) => pod_streams::connect(call, subresource).await,
         ("eviction", "POST") if known("eviction") => verbs::evict(call).await,
         ("token", "POST") if known("token") => access::create_token(call).await,
         ("binding", "POST") if known("binding") => verbs::bind(call).await,
         ("finalize", "PUT") if known("finalize") => verbs::finalize(call).await,
-        (name, _) if known(name) || (name == "status" && kind.status) || (name == "scale" && kind.scale.is_some()) => {
+        (name, _) if known(name) || (name == "status" && kind.status) || (name == "scale" && call.has_scale()) => {
             Err(Status::method_not_allowed())
         }
+        _ if kind.defined => Err(Status::not_found(kind, call.name()?)),
         _ => Err(Status::no_such_resource()),
     }
 }

@@ -70,6 +70,11 @@ impl Status {
         Self { details: Some(json!({})), ..Self::new(405, "MethodNotAllowed", message) }
     }
 
+    /// 405: nothing new of a kind whose definition is going.
+    pub fn kind_is_going() -> Self {
+        Self::new(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating")
+    }
+
     /// 406: no encoding that the caller takes can be given.
     pub fn not_acceptable(accepted: &str) -> Self {
         Self::new(406, "NotAcceptable", format!("only the following media types are accepted: {accepted}"))
@@ -180,6 +185,11 @@ impl Status {
         Self { retry_after: Some(1), ..Self::new(503, "ServiceUnavailable", message) }
     }
 
+    /// 503: the kind was defined anew while the request was served.
+    pub fn redefined() -> Self {
+        Self::unavailable("the definition of this kind is changing; try again")
+    }
+
     /// 504: the version asked for has not been reached.
     pub fn version_too_large(asked: u64, current: u64) -> Self {
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
@@ -225,6 +235,7 @@ impl From<store::Error> for Status {
         match error {
             store::Error::Compacted { .. } | store::Error::Lagged => Self::expired(format!("too old resource version: {error}")),
             store::Error::Future { asked, current } => Self::version_too_large(asked, current),
+            store::Error::Conflict { ref key, .. } if crate::custom::is_schema_key(key) => Self::redefined(),
             store::Error::Unavailable(_) => Self::unavailable(error.to_string()),
             other => Self::internal(other.to_string()),
         }

@@ -60,6 +60,7 @@ fn row(kind: &Kind, object: &Value, include: Include, now: Timestamp) -> Value {
 fn cell(column: &Column, object: &Value, now: Timestamp) -> Value {
     let value = match &column.cell {
         Cell::Computed(compute) => compute(object, now),
+        Cell::Found(find) => return find(object, now),
         Cell::Path(path) => path.split('.').filter(|key| !key.is_empty()).fold(object, |value, key| &value[key]).clone(),
     };
     match value {

@@ -3,6 +3,7 @@
 //! Nothing here waits, reads a clock, opens a file or a socket; `clippy.toml` refuses it. The callers are `api` (schema,
 //! selectors, patches, metadata, rights) and `control` (rollout, placement, pods, routing).
 
+pub mod definition;
 pub mod metadata;
 pub mod nearest;
 pub mod patch;
@@ -12,6 +13,7 @@ pub mod quantity;
 pub mod rbac;
 pub mod rollout;
 pub mod routing;
+pub mod rules;
 pub mod schema;
 pub mod selector;
 pub mod yaml;

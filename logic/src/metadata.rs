@@ -56,7 +56,7 @@ fn is_word(text: &str) -> bool {
 }
 
 /// Problems of the metadata of an object whose types have been checked. Its name is not looked at.
-pub fn problems(metadata: &Value) -> Vec<Problem> {
+pub fn problems(metadata: &Value, standard: bool) -> Vec<Problem> {
     let mut found = Vec::new();
     let invalid = |field: &str, value: &str, problem: String| Problem::invalid(field, format!("{value:?}: {problem}"));
     for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
@@ -73,22 +73,30 @@ pub fn problems(metadata: &Value) -> Vec<Problem> {
         let detail = format!("may not be more than {ANNOTATIONS_BYTES_MAX} bytes");
         found.push(Problem::new(ProblemKind::TooLong, "metadata.annotations", detail));
     }
-    finalizer_problems(&metadata["finalizers"], &mut found);
+    finalizer_problems(&metadata["finalizers"], standard, &mut found);
     owner_problems(&metadata["ownerReferences"], &mut found);
     found
 }
 
-fn finalizer_problems(finalizers: &Value, found: &mut Vec<Problem>) {
+fn finalizer_problems(finalizers: &Value, standard: bool, found: &mut Vec<Problem>) {
     for (at, finalizer) in finalizers.as_array().into_iter().flatten().enumerate() {
         let finalizer = finalizer.as_str().unwrap_or_default();
         let field = format!("metadata.finalizers[{at}]");
         if let Some(problem) = qualified_name_problem(finalizer) {
             found.push(Problem::invalid(field, format!("{finalizer:?}: {problem}")));
-        } else if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
+        } else if standard && !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
             let detail = format!("{finalizer:?}: name is neither a standard finalizer name nor is it fully qualified");
             found.push(Problem::invalid(field, detail));
         }
     }
+}
+
+/// What somebody who names finalizers is told: those without a path may meet those of others.
+pub fn finalizer_warnings(metadata: &Value) -> Vec<String> {
+    let finalizers = metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let bare = finalizers.filter(|finalizer| !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(finalizer));
+    let why = "prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers";
+    bare.map(|finalizer| format!("metadata.finalizers: {finalizer:?}: {why}")).collect()
 }
 
 fn owner_problems(owners: &Value, found: &mut Vec<Problem>) {
@@ -130,7 +138,7 @@ mod tests {
             (json!({"finalizers": ["nodomain"]}), Some("metadata.finalizers[0]")),
             (json!({"ownerReferences": [{"apiVersion": "v1", "kind": "A", "name": "b"}]}), Some("ownerReferences.uid")),
         ] {
-            let found = problems(&metadata);
+            let found = problems(&metadata, true);
             let text = found.first().map(ToString::to_string);
             assert_eq!(text.is_some(), expected.is_some(), "{metadata} {text:?}");
             assert!(text.unwrap_or_default().contains(expected.unwrap_or_default()), "{metadata}");

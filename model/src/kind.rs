@@ -1,5 +1,7 @@
 //! What the control API needs to know of a kind.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
@@ -17,6 +19,8 @@ pub struct Kind {
     pub kind: String,
     /// The name in paths: `services`.
     pub plural: String,
+    /// The name of lists of it: `ServiceList`.
+    pub list_kind: String,
     /// The plural's counterpart on command lines: `service`.
     pub singular: String,
     /// Abbreviations for command lines.
@@ -39,6 +43,8 @@ pub struct Kind {
     pub columns: Vec<Column>,
     /// Field selectors it takes beside `metadata.name` and `metadata.namespace`.
     pub selectable_fields: Vec<String>,
+    /// Whether people defined it at run time.
+    pub defined: bool,
     /// Whether fields that its schema does not know are kept (Kubernetes' own kinds) rather than refused (ours).
     pub keeps_unknown: bool,
     /// Adds the kind's schema to a generator and refers to it.
@@ -99,6 +105,9 @@ pub struct Column {
     pub cell: Cell,
 }
 
+/// Finds the value of a cell in an object.
+pub type Find = dyn Fn(&Value, Timestamp) -> Value + Send + Sync;
+
 /// Where a cell comes from.
 #[derive(Clone)]
 pub enum Cell {
@@ -106,6 +115,8 @@ pub enum Cell {
     Path(String),
     /// Worked out from the object and the time.
     Computed(fn(&Value, Timestamp) -> Value),
+    /// Found in the object, as a definition says.
+    Found(Arc<Find>),
 }
 
 impl Kind {
@@ -116,7 +127,9 @@ impl Kind {
             version: version.into(),
             kind: kind.into(),
             plural: plural.into(),
+            list_kind: format!("{kind}List"),
             singular: kind.to_lowercase(),
+            defined: false,
             short_names: Vec::new(),
             categories: Vec::new(),
             scope: Scope::Namespaced,

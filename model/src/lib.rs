@@ -12,6 +12,7 @@ mod names;
 mod problem;
 
 pub mod config_map;
+pub mod custom_resource_definition;
 pub mod event;
 pub mod namespace;
 pub mod node;
@@ -27,7 +28,7 @@ pub mod service_account;
 pub use cause::Cause;
 pub use clock::Clock;
 pub use duration::Duration;
-pub use kind::{Cell, Claims, Column, Copies, Kind, Scale, ScaleRefused, Scope};
+pub use kind::{Cell, Claims, Column, Copies, Kind, Scale, ScaleRefused, Scope, age as kind_age};
 pub use names::{check_label, check_path_segment, check_subdomain};
 pub use problem::{Problem, ProblemKind};
 pub use revision::{Revision, RevisionSpec, RevisionStatus};
@@ -45,6 +46,7 @@ pub static KINDS: &[fn() -> Kind] = &[
     config_map::kind,
     secret::kind,
     event::kind,
+    custom_resource_definition::kind,
     service_account::kind,
     rbac::cluster_role_binding,
     rbac::cluster_role,

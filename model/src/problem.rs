@@ -30,6 +30,8 @@ pub enum ProblemKind {
     NotFound,
     /// A value too long.
     TooLong,
+    /// A list with too many items.
+    TooMany,
     /// A value of the wrong type.
     TypeInvalid,
     /// A field that the kind does not have.
@@ -47,6 +49,7 @@ impl ProblemKind {
             Self::Forbidden => "FieldValueForbidden",
             Self::NotFound => "FieldValueNotFound",
             Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
             Self::TypeInvalid => "FieldValueTypeInvalid",
             Self::Unknown => "FieldValueInvalid",
         }
@@ -62,6 +65,7 @@ impl ProblemKind {
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not found",
             Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
             Self::Unknown => "Unknown field",
         }
     }

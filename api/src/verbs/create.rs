@@ -10,7 +10,7 @@ use store::{Compare, Entry, Error, Transaction};
 use super::read::respond;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{access, admit, answer, body, claims, object, owners};
+use crate::{access, admit, answer, body, claims, custom, object, owners};
 
 /// Creates an object. Errors: 400, 404 for a namespace that is not there, 403 for one that is going, 409, 422.
 pub async fn create(call: &Call) -> Result<Response> {
@@ -34,8 +34,11 @@ pub async fn create(call: &Call) -> Result<Response> {
 pub(super) async fn keep(call: &Call, name: &str, object: Value, dry_run: bool) -> Result<Entry> {
     let (kind, store) = (call.kind(), &call.server.store);
     access::check_grant(call, &Value::Null, &object).await?;
+    if call.served.custom.as_ref().is_some_and(|custom| custom.terminating) {
+        return Err(Status::kind_is_going());
+    }
     let key = call.key(name);
-    let mut transaction = Transaction::new().when(Compare::Absent(key.clone()));
+    let mut transaction = call.guarded(Transaction::new().when(Compare::Absent(key.clone())));
     let namespace = call.place.namespace.as_deref().filter(|_| kind.is_namespaced());
     let namespace_key = namespace.map(|namespace| object::key(&model::namespace::kind(), None, namespace));
     if let (Some(namespace), Some(namespace_key)) = (namespace, &namespace_key) {
@@ -62,6 +65,9 @@ async fn refused(call: &Call, name: &str, key: &str, conflicting: &str, namespac
     if conflicting == key {
         let there = call.server.store.get(key, None).await?;
         return Ok(there.map_or_else(|| Status::already_exists(call.kind(), name, false), |there| taken(call.kind(), name, &there)));
+    }
+    if custom::is_schema_key(conflicting) {
+        return Ok(Status::redefined());
     }
     if claims::is_claim(conflicting) {
         return Ok(Status::conflict_because(call.kind(), name, "a route was claimed by another object meanwhile; try again"));

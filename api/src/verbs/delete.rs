@@ -3,12 +3,13 @@
 use axum::response::Response;
 use http::StatusCode;
 use jiff::SignedDuration;
-use model::Kind;
+use logic::definition::names;
+use model::{Kind, custom_resource_definition as definition};
 use serde_json::{Value, json};
 use store::{Compare, Entry, Error, ListOptions, Transaction};
 
 use super::read::{Selection, respond};
-use super::update::is_finished;
+use super::update::{is_finished, is_redefined};
 use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::{admit, answer, body, claims, object};
@@ -32,7 +33,7 @@ pub async fn delete(call: &Call) -> Result<Response> {
     for _ in 0..TRIES_MAX {
         let entry = call.server.store.get(&call.key(name), None).await?.ok_or_else(|| Status::not_found(kind, name))?;
         match remove(call, &entry, &deletion).await {
-            Err(Error::Conflict { .. }) => {}
+            Err(error @ Error::Conflict { .. }) if !is_redefined(&error) => {}
             Err(other) => return Err(other.into()),
             Ok(removed) => {
                 let (left, gone) = removed?;
@@ -65,16 +66,16 @@ pub async fn delete_collection(call: &Call) -> Result<Response> {
     let page = call.server.store.list(ListOptions { prefix, ..ListOptions::default() }).await?;
     let mut items = Vec::new();
     for listed in page.entries {
-        if !selection.matches(&object::decode(&listed)) {
+        if !selection.matches(&call.served.read(&listed)) {
             continue;
         }
         for _ in 0..TRIES_MAX {
             let Some(entry) = call.server.store.get(&listed.key, None).await? else { break };
             match remove(call, &entry, &deletion).await {
-                Err(Error::Conflict { .. }) => {}
+                Err(error @ Error::Conflict { .. }) if !is_redefined(&error) => {}
                 Err(other) => return Err(other.into()),
                 Ok(removed) => {
-                    items.push(object::decode(&removed?.0));
+                    items.push(call.served.read(&removed?.0));
                     break;
                 }
             }
@@ -82,14 +83,14 @@ pub async fn delete_collection(call: &Call) -> Result<Response> {
     }
     let kind = call.kind();
     let metadata = json!({"resourceVersion": page.revision.to_string()});
-    let list = json!({"kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": metadata, "items": items});
+    let list = json!({"kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": metadata, "items": items});
     Ok(answer::value(accepted.format, StatusCode::OK, &list))
 }
 
 /// Marks or removes an object. Returns what is left of it, and whether it is gone.
 async fn remove(call: &Call, entry: &Entry, deletion: &Deletion) -> store::Result<Result<(Entry, bool)>> {
     let kind = call.kind();
-    let before = object::decode(entry);
+    let before = call.served.read(entry);
     if let Err(status) = deletion.check(kind, &before, entry.modified) {
         return Ok(Err(status));
     }
@@ -97,6 +98,7 @@ async fn remove(call: &Call, entry: &Entry, deletion: &Deletion) -> store::Resul
     deletion.mark(kind, &mut after, call.server.clock.now());
     let gone = is_finished(&after);
     let condition = Transaction::new().when(Compare::Modified(entry.key.clone(), entry.modified));
+    let condition = call.guarded(condition);
     let transaction = match claims::take(call, condition, &before, if gone { &Value::Null } else { &after }).await {
         Ok(transaction) => transaction,
         Err(status) => return Ok(Err(status)),
@@ -180,6 +182,9 @@ impl Deletion {
         admit::drop_nulls(metadata);
         if kind.kind == "Namespace" && kind.group.is_empty() {
             object["status"]["phase"] = json!("Terminating");
+        }
+        if definition::is_definition(kind) {
+            object["status"] = names::terminating(&object["status"], &admit::timestamp(now));
         }
     }
 }

@@ -35,14 +35,14 @@ pub fn respond(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry)
     match accepted.view {
         View::Whole => {
             let mut json = Vec::with_capacity(entry.value.len() + 40);
-            object::write(&mut json, &call.served.head, entry, true);
+            call.served.write(&mut json, entry, true);
             answer::json_bytes(accepted.format, code, json)
         }
-        View::Metadata => answer::value(accepted.format, code, &answer::metadata_only(&object::decode(entry))),
+        View::Metadata => answer::value(accepted.format, code, &answer::metadata_only(&call.served.read(entry))),
         View::Table => {
             let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
             let metadata = json!({"resourceVersion": entry.modified.to_string()});
-            let table = table(call.kind(), &[object::decode(entry)], &metadata, include, true, call.server.clock.now());
+            let table = table(call.kind(), &[call.served.read(entry)], &metadata, include, true, call.server.clock.now());
             answer::value(accepted.format, code, &table)
         }
     }
@@ -101,7 +101,7 @@ pub async fn list(call: &Call) -> Result<Response> {
         let page = call.server.store.list(options.clone()).await?;
         options.at = Some(page.revision);
         options.after = page.entries.last().map(|entry| entry.key.clone());
-        chosen.extend(page.entries.into_iter().filter(|entry| selection.is_empty() || selection.matches(&object::decode(entry))));
+        chosen.extend(page.entries.into_iter().filter(|entry| selection.is_empty() || selection.matches(&call.served.read(entry))));
         let full = limit.is_some_and(|limit| chosen.len() >= limit);
         if page.remaining == 0 || full {
             break (page.revision, page.remaining);
@@ -186,7 +186,7 @@ fn check_list_options(query: &Query) -> Result<()> {
 
 fn respond_list(call: &Call, accepted: Accepted, entries: &[Entry], metadata: &Value) -> Response {
     let kind = call.kind();
-    let objects = || entries.iter().map(object::decode).collect::<Vec<_>>();
+    let objects = || entries.iter().map(|entry| call.served.read(entry)).collect::<Vec<_>>();
     let value = match accepted.view {
         View::Whole => return answer::json_bytes(accepted.format, StatusCode::OK, list_json(&call.served, entries, metadata)),
         View::Table => {
@@ -206,17 +206,14 @@ fn list_json(served: &Served, entries: &[Entry], metadata: &Value) -> Vec<u8> {
     let kind = &served.kind;
     let size: usize = entries.iter().map(|entry| entry.value.len() + 40).sum();
     let mut json = Vec::with_capacity(size + 200);
-    let head = format!(
-        "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[",
-        json!(format!("{}List", kind.kind)),
-        json!(kind.api_version())
-    );
+    let head =
+        format!("{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[", json!(kind.list_kind), json!(kind.api_version()));
     json.extend_from_slice(head.as_bytes());
     for (at, entry) in entries.iter().enumerate() {
         if at > 0 {
             json.push(b',');
         }
-        object::write(&mut json, &served.head, entry, !kind.keeps_unknown);
+        served.write(&mut json, entry, !kind.keeps_unknown);
     }
     json.extend_from_slice(b"]}");
     json

@@ -2,21 +2,22 @@
 
 use axum::response::Response;
 use http::{Method, StatusCode};
-use model::{Problem, Scale};
+use logic::definition::scale::ScalePaths;
+use model::{Copies, Problem, Scale};
 use serde_json::{Value, json};
 
 use super::update::change;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{answer, body, object};
+use crate::{answer, body};
 
 /// Reads, replaces or patches a scale. Errors: 404, 409, 422 for an object that has no single scale.
 pub async fn scale(call: &Call, method: &Method) -> Result<Response> {
     let accepted = call.accepted()?;
     let (kind, name) = (call.kind(), call.name()?);
-    let scale = kind.scale.ok_or_else(Status::no_such_resource)?;
+    let scale = Scaling::of(call)?;
     let entry = call.server.store.get(&call.key(name), None).await?.ok_or_else(|| Status::not_found(kind, name))?;
-    let current = shown(call, &scale, &object::decode(&entry))?;
+    let current = shown(call, &scale, &call.served.read(&entry))?;
     if method == Method::GET {
         return Ok(answer::value(accepted.format, StatusCode::OK, &current));
     }
@@ -33,11 +34,41 @@ pub async fn scale(call: &Call, method: &Method) -> Result<Response> {
     };
     let entry = change(call, version.transpose()?, false, dry_run, |before| {
         let mut after = before.clone();
-        (scale.write)(&mut after, replicas).map_err(|refused| Status::unprocessable(refused.to_string()))?;
+        scale.write(&mut after, replicas)?;
         Ok(after)
     })
     .await?;
-    Ok(answer::value(accepted.format, StatusCode::OK, &shown(call, &scale, &object::decode(&entry))?))
+    Ok(answer::value(accepted.format, StatusCode::OK, &shown(call, &scale, &call.served.read(&entry))?))
+}
+
+/// How the scale of a kind is read and written.
+enum Scaling<'a> {
+    BuiltIn(Scale),
+    Defined(&'a ScalePaths),
+}
+
+impl<'a> Scaling<'a> {
+    fn of(call: &'a Call) -> Result<Self> {
+        let defined = call.served.custom.as_ref().and_then(|custom| custom.scale.as_ref()).map(Self::Defined);
+        defined.or_else(|| call.kind().scale.map(Self::BuiltIn)).ok_or_else(Status::no_such_resource)
+    }
+
+    fn read(&self, object: &Value) -> Result<Copies> {
+        match self {
+            Self::BuiltIn(scale) => (scale.read)(object).map_err(|refused| Status::unprocessable(refused.to_string())),
+            Self::Defined(paths) => paths.read(object).map_err(Status::internal),
+        }
+    }
+
+    fn write(&self, object: &mut Value, replicas: i64) -> Result<()> {
+        match self {
+            Self::BuiltIn(scale) => (scale.write)(object, replicas).map_err(|refused| Status::unprocessable(refused.to_string())),
+            Self::Defined(paths) => {
+                paths.write(object, replicas);
+                Ok(())
+            }
+        }
+    }
 }
 
 fn wanted(call: &Call, method: &Method, current: &Value) -> Result<Value> {
@@ -59,8 +90,8 @@ fn wanted(call: &Call, method: &Method, current: &Value) -> Result<Value> {
     Ok(sent)
 }
 
-fn shown(call: &Call, scale: &Scale, object: &Value) -> Result<Value> {
-    let (wanted, actual, selector) = (scale.read)(object).map_err(|refused| Status::unprocessable(refused.to_string()))?;
+fn shown(call: &Call, scale: &Scaling<'_>, object: &Value) -> Result<Value> {
+    let (wanted, actual, selector) = scale.read(object)?;
     let from = &object["metadata"];
     let mut metadata = json!({"name": call.name()?});
     for field in ["namespace", "uid", "resourceVersion", "creationTimestamp"] {

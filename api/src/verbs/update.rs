@@ -10,7 +10,7 @@ use super::read::respond;
 use crate::query::not_a_number;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{access, admit, answer, body, claims, object, owners};
+use crate::{access, admit, answer, body, claims, custom, object, owners};
 
 /// How often a change without a version is tried again when another writer comes between.
 const TRIES_MAX: usize = 32;
@@ -26,7 +26,7 @@ pub async fn update(call: &Call, only_status: bool) -> Result<Response> {
     let warnings = admit::shape(&call.served, &mut sent, mode)?;
     let version = sent_version(&sent)?;
     let entry = change(call, version, only_status, dry_run, |before| {
-        if version.is_none() && !kind.group.is_empty() && !kind.group.ends_with(".k8s.io") {
+        if version.is_none() && needs_version(kind) {
             let problem = model::Problem::invalid("metadata.resourceVersion", "0: must be specified for an update");
             let name = before["metadata"]["name"].as_str().unwrap_or_default();
             return Err(Status::invalid(&kind.group, &kind.plural, name, &[problem]));
@@ -37,6 +37,12 @@ pub async fn update(call: &Call, only_status: bool) -> Result<Response> {
     let mut response = respond(call, accepted, StatusCode::OK, &entry);
     answer::warn(&mut response, &warnings);
     Ok(response)
+}
+
+/// Whether whoever replaces an object must say which version of it they mean.
+fn needs_version(kind: &model::Kind) -> bool {
+    let unconditional = ["", "rbac.authorization.k8s.io", "events.k8s.io", "batch"];
+    !unconditional.contains(&kind.group.as_str())
 }
 
 /// Patches an object, or its status. Errors: as for `update`, and 415 for a patch of a type that is not taken.
@@ -119,13 +125,14 @@ pub async fn change_owned(
         if version.is_some_and(|version| version != entry.modified) {
             return Err(Status::conflict(kind, name));
         }
-        let before = object::decode(&entry);
+        let before = call.served.read(&entry);
         let (mut after, owned) = make(&before)?;
         let sent = after["metadata"]["managedFields"].take();
         admit::changed_object(&call.served, &before, &mut after, only_status)?;
         access::check_grant(call, &before, &after).await?;
         after["metadata"]["managedFields"] = owned.unwrap_or_else(|| owners::updated(call, &before, &after, &sent));
         match store_change(call, &entry, &before, after, dry_run).await {
+            Err(error @ Error::Conflict { .. }) if is_redefined(&error) => return Err(error.into()),
             Err(Error::Conflict { .. }) if version.is_none() => {}
             Err(Error::Conflict { .. }) => return Err(Status::conflict(kind, name)),
             Err(other) => return Err(other.into()),
@@ -139,6 +146,7 @@ pub async fn change_owned(
 async fn store_change(call: &Call, entry: &Entry, before: &Value, after: Value, dry_run: bool) -> store::Result<Result<Entry>> {
     let gone = is_finished(&after);
     let condition = Transaction::new().when(Compare::Modified(entry.key.clone(), entry.modified));
+    let condition = call.guarded(condition);
     let transaction = match claims::take(call, condition, before, if gone { &Value::Null } else { &after }).await {
         Ok(transaction) => transaction,
         Err(status) => return Ok(Err(status)),
@@ -150,6 +158,11 @@ async fn store_change(call: &Call, entry: &Entry, before: &Value, after: Value, 
     let transaction = if gone { transaction.delete(&entry.key) } else { transaction.put(&entry.key, value.clone()) };
     let revision = if dry_run { entry.modified } else { call.server.store.commit(transaction).await?.revision };
     Ok(Ok(Entry { key: entry.key.clone(), value, created: entry.created, modified: revision }))
+}
+
+/// Whether a conflict is about the definition of a kind, not about an object.
+pub(super) fn is_redefined(error: &Error) -> bool {
+    matches!(error, Error::Conflict { key, .. } if custom::is_schema_key(key))
 }
 
 /// Whether two objects say the same, whatever the order of their fields.

@@ -195,14 +195,14 @@ impl Writer {
     }
 
     fn chooses(&self, entry: &Entry) -> bool {
-        self.selection.is_empty() || self.selection.matches(&object::decode(entry))
+        self.selection.is_empty() || self.selection.matches(&self.served.read(entry))
     }
 
     fn line(&mut self, lines: &mut Vec<u8>, event: &str, entry: &Entry) {
         lines.extend_from_slice(format!("{{\"type\":\"{event}\",\"object\":").as_bytes());
         match self.view {
-            View::Whole => object::write(lines, &self.served.head, entry, true),
-            View::Metadata => lines.extend_from_slice(metadata_only(&object::decode(entry)).to_string().as_bytes()),
+            View::Whole => self.served.write(lines, entry, true),
+            View::Metadata => lines.extend_from_slice(metadata_only(&self.served.read(entry)).to_string().as_bytes()),
             View::Table => lines.extend_from_slice(self.row(entry).to_string().as_bytes()),
         }
         lines.extend_from_slice(b"}\n");
@@ -211,7 +211,7 @@ impl Writer {
     fn row(&mut self, entry: &Entry) -> Value {
         let headed = std::mem::take(&mut self.headed);
         let metadata = json!({"resourceVersion": entry.modified.to_string()});
-        table(&self.served.kind, &[object::decode(entry)], &metadata, self.include, headed, self.server.clock.now())
+        table(&self.served.kind, &[self.served.read(entry)], &metadata, self.include, headed, self.server.clock.now())
     }
 
     fn bookmark(&self, revision: u64, initial_end: bool) -> Vec<u8> {

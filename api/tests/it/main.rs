@@ -3,5 +3,6 @@
 
 mod access;
 mod crud;
+mod definitions;
 mod patches;
 mod server;

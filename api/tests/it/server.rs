@@ -34,6 +34,7 @@ pub struct Server {
     pub api: Api,
     pub router: Router,
     pub stranger: Router,
+    store: Arc<dyn store::Store>,
 }
 
 /// An answer, read to its end.
@@ -48,24 +49,33 @@ pub struct Answer {
 impl Server {
     /// A server with the namespace `default`.
     pub async fn start() -> Self {
-        let store = Arc::new(store::memory::Memory::new());
-        let key = AccountKey::from_pkcs8(&AccountKey::generate().unwrap()).unwrap();
-        let access = Access::default().with_token("secret", User::master("admin")).with_account_key(key);
-        let api = Api::new(store, Arc::new(Stopped), access, Arc::new(NoNodes));
-        api.prepare().await.unwrap();
-        let server = Self { router: api.router_for(User::master("admin")), stranger: api.router(), api };
+        let server = Self::over(Arc::new(store::memory::Memory::new()));
+        server.api.prepare().await.unwrap();
         server.post("/api/v1/namespaces", r#"{"metadata": {"name": "default"}}"#).await.expect(201);
         server
     }
 
     /// The same server, for a user in no group of note.
     pub fn as_user(&self, name: &str) -> Self {
-        Self { router: self.api.router_for(User::new(name, [])), stranger: self.stranger.clone(), api: self.api.clone() }
+        let (stranger, api, store) = (self.stranger.clone(), self.api.clone(), Arc::clone(&self.store));
+        Self { router: self.api.router_for(User::new(name, [])), stranger, api, store }
     }
 
     /// Asks with a bearer token.
     pub async fn with_token(&self, token: &str, uri: &str) -> Answer {
         ask(&self.stranger, Request::get(uri).header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap()).await
+    }
+
+    /// Another server over the same store, as after a restart.
+    pub fn again(&self) -> Self {
+        Self::over(Arc::clone(&self.store))
+    }
+
+    fn over(store: Arc<dyn store::Store>) -> Self {
+        let key = AccountKey::from_pkcs8(&AccountKey::generate().unwrap()).unwrap();
+        let access = Access::default().with_token("secret", User::master("admin")).with_account_key(key);
+        let api = Api::new(Arc::clone(&store), Arc::new(Stopped), access, Arc::new(NoNodes));
+        Self { router: api.router_for(User::master("admin")), stranger: api.router(), api, store }
     }
 
     /// Sends any request.

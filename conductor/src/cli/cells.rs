@@ -9,6 +9,7 @@ pub fn cell(kind: &Kind, column: &str, object: &Value, now: Timestamp) -> String
     let Some(column) = kind.columns.iter().find(|candidate| candidate.name.eq_ignore_ascii_case(column)) else { return String::new() };
     let value = match &column.cell {
         Cell::Computed(compute) => compute(object, now),
+        Cell::Found(find) => find(object, now),
         Cell::Path(path) => path.split('.').filter(|key| !key.is_empty()).fold(object, |value, key| &value[key]).clone(),
     };
     match value {

@@ -7,7 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use client::{Error, Result};
-use futures::stream::{SelectAll, StreamExt as _};
+use futures::stream::{BoxStream, SelectAll, StreamExt as _};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchParams, Preconditions};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -22,11 +23,40 @@ const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 const RETRY: Duration = Duration::from_secs(1);
 
+type Definitions = BoxStream<'static, watcher::Result<watcher::Event<PartialObjectMeta<CustomResourceDefinition>>>>;
 type Seen = (usize, watcher::Event<PartialObjectMeta<DynamicObject>>);
 
-/// Runs until `stop` is cancelled.
+/// Runs until `stop` is cancelled; begins anew when there are other kinds to look after.
 pub async fn run(client: Client, stop: CancellationToken) {
-    let resources = namespaced_resources();
+    let definitions = Api::<PartialObjectMeta<CustomResourceDefinition>>::all(client.clone());
+    let mut definitions = watcher(definitions, watcher::Config::default()).default_backoff().boxed();
+    while !stop.is_cancelled() {
+        let resources = match namespaced_resources(&client).await {
+            Ok(resources) => resources,
+            Err(error) => {
+                tracing::warn!(%error, "garbage cannot be looked for");
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+        };
+        tokio::select! {
+            () = collect(client.clone(), resources.clone(), stop.clone()) => return,
+            () = other_kinds(&client, &resources, &mut definitions) => {}
+        }
+    }
+}
+
+/// Waits until there are other kinds than these.
+async fn other_kinds(client: &Client, resources: &[ApiResource], definitions: &mut Definitions) {
+    while definitions.next().await.is_some() {
+        if namespaced_resources(client).await.is_ok_and(|now| now != resources) {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn collect(client: Client, resources: Vec<ApiResource>, stop: CancellationToken) {
     let mut watches = SelectAll::new();
     for (at, resource) in resources.iter().enumerate() {
         let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(client.clone(), resource);
@@ -137,12 +167,17 @@ impl Collector {
         if known.owners.is_empty() {
             return Ok(());
         }
+        let mut there = Vec::new();
         for owner in &known.owners {
             if self.objects.contains_key(&owner.uid) || self.is_there(known, owner).await? {
-                return Ok(());
+                there.push(owner);
             }
         }
-        self.delete(uid, known).await
+        match there.len() {
+            0 => self.delete(uid, known).await,
+            some if some == known.owners.len() => Ok(()),
+            _ => self.patch(known, json!({"metadata": {"ownerReferences": there}})).await,
+        }
     }
 
     /// Whether an owner that the graph does not know is there after all.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use client::{Error, Result};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::controller::{Action, Controller};
@@ -35,7 +36,7 @@ async fn reconcile(namespace: Arc<Namespace>, client: Arc<Client>) -> Result<Act
     }
     let name = namespace.name_any();
     let mut left = 0;
-    for resource in namespaced_resources() {
+    for resource in namespaced_resources(&client).await? {
         left += empty(&client, &name, &resource).await?;
     }
     if left > 0 {
@@ -53,12 +54,26 @@ async fn reconcile(namespace: Arc<Namespace>, client: Arc<Client>) -> Result<Act
     }
 }
 
-/// The kinds that live in namespaces, Services first so that nothing starts what is being removed.
-pub(super) fn namespaced_resources() -> Vec<ApiResource> {
+/// The kinds that live in namespaces, Services first so that nothing starts what is being removed, those that people defined last.
+pub(super) async fn namespaced_resources(client: &Client) -> Result<Vec<ApiResource>> {
     let kinds = model::KINDS.iter().map(|kind| kind()).filter(|kind| kind.kept && kind.is_namespaced());
-    kinds
+    let mut resources: Vec<ApiResource> = kinds
         .map(|kind| ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind), &kind.plural))
-        .collect()
+        .collect();
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone()).list(&ListParams::default()).await;
+    let definitions = definitions.map_err(|error| failed("list the definitions for", "any", error))?;
+    resources.extend(definitions.items.iter().filter_map(defined));
+    Ok(resources)
+}
+
+/// The kind that a definition brings, when it is in force and lives in namespaces.
+fn defined(definition: &CustomResourceDefinition) -> Option<ApiResource> {
+    let conditions = definition.status.as_ref()?.conditions.as_deref().unwrap_or_default();
+    let is_established = conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True");
+    let (spec, names) = (&definition.spec, &definition.spec.names);
+    let version = spec.versions.iter().find(|version| version.served).filter(|_| is_established && spec.scope == "Namespaced")?;
+    let kind = GroupVersionKind::gvk(&spec.group, &version.name, &names.kind);
+    Some(ApiResource::from_gvk_with_plural(&kind, &names.plural))
 }
 
 /// Deletes what is there of a kind; how much is left.

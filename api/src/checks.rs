@@ -1,0 +1,27 @@
+//! Kinds whose objects are checked by more than their schema: those that `logic` decides about.
+
+use logic::definition::{check, names};
+use model::{Kind, Problem, custom_resource_definition as definition};
+use serde_json::{Value, json};
+
+/// Fills in what such an object may leave out.
+pub fn fill_in(kind: &Kind, object: &mut Value) {
+    if definition::is_definition(kind) {
+        check::fill_in(object);
+        let stored = names::stored_versions(object);
+        if object["status"].is_null() {
+            object["status"] = json!({"conditions": null, "acceptedNames": {"plural": "", "kind": ""}});
+        }
+        object["status"]["storedVersions"] = stored;
+    }
+}
+
+/// Problems of such an object.
+pub fn problems(kind: &Kind, object: &Value) -> Vec<Problem> {
+    if definition::is_definition(kind) { check::problems(object) } else { Vec::new() }
+}
+
+/// Problems of a change of such an object.
+pub fn change_problems(kind: &Kind, before: &Value, after: &Value) -> Vec<Problem> {
+    if definition::is_definition(kind) { check::change_problems(before, after) } else { Vec::new() }
+}

@@ -1,0 +1,17 @@
+//! Rules in CEL: what people say of their own objects in a definition or an admission policy.
+//!
+//! Nothing a rule says can hold the server up or bring it down: an expression is bounded when it is read ([`Program`]), and
+//! what its loops could cost over the values at hand is reckoned before it runs ([`Budget`]).
+
+mod check;
+mod functions;
+mod program;
+mod types;
+
+pub use cel::Value as CelValue;
+pub use check::{Rule, Rules, check, compile};
+pub use program::{Budget, Program, Variables, to_cel};
+pub use types::{Known, problem as type_problem};
+
+#[cfg(test)]
+mod tests;

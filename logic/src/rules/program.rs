@@ -1,0 +1,290 @@
+//! One expression: read, bounded, evaluated.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use cel::common::ast::{EntryExpr, Expr, IdedExpr};
+use cel::parser::PrattParser;
+use cel::{Context, Env};
+use serde_json::Value;
+
+use super::functions;
+
+/// The longest expression, in bytes.
+const SOURCE_BYTES_MAX: usize = 10_000;
+/// The most nodes of an expression.
+const NODES_MAX: usize = 2_000;
+/// How deep an expression may be nested; evaluation goes as deep on the stack.
+const DEPTH_MAX: usize = 48;
+
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut environment = Env::stdlib();
+    let added = [environment.add_extension(cel::extensions::strings), environment.add_extension(cel::extensions::lists)];
+    debug_assert!(added.iter().all(Result::is_ok), "the extensions do not overlap");
+    Arc::new(environment)
+});
+
+/// An expression that can be evaluated.
+#[derive(Debug, Clone)]
+pub struct Program {
+    expression: Arc<IdedExpr>,
+    measure: Measure,
+}
+
+/// What an expression may refer to, by name.
+pub type Variables = HashMap<&'static str, cel::Value>;
+
+/// What evaluating may still cost, in nodes of expressions.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    left: u64,
+    items_max: u64,
+    text_max: u64,
+}
+
+impl Program {
+    /// Reads an expression. Errors: what is wrong with it.
+    pub fn parse(source: &str) -> Result<Self, String> {
+        if source.len() > SOURCE_BYTES_MAX {
+            return Err(format!("the expression is longer than {SOURCE_BYTES_MAX} bytes"));
+        }
+        let parser = PrattParser::new().enable_optional_syntax(true).max_recursion_depth(48).max_expression_node_count(NODES_MAX);
+        let mut expression = parser.parse(source).map_err(|errors| {
+            let first = errors.to_string();
+            first.lines().next().unwrap_or_default().to_owned()
+        })?;
+        let measure = measure(&expression);
+        if measure.depth > DEPTH_MAX {
+            return Err(format!("the expression is nested more than {DEPTH_MAX} deep"));
+        }
+        unescape(&mut expression);
+        Ok(Self { expression: Arc::new(expression), measure })
+    }
+
+    /// The expression.
+    pub fn expression(&self) -> &IdedExpr {
+        &self.expression
+    }
+
+    /// Whether the expression refers to a variable.
+    pub fn mentions(&self, name: &str) -> bool {
+        mentions(&self.expression, name)
+    }
+
+    /// The value of the expression. Errors: why it has none.
+    pub fn evaluate(&self, variables: &Variables, budget: &mut Budget) -> Result<cel::Value, String> {
+        budget.spend(self)?;
+        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+        functions::add(&mut context);
+        for (name, value) in variables {
+            context.add_variable_from_value(*name, value.clone());
+        }
+        context.resolve(&self.expression).map_err(|error| match error {
+            cel::ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
+            other => other.to_string(),
+        })
+    }
+
+    /// As `evaluate`, for an expression that must say yes or no.
+    pub fn holds(&self, variables: &Variables, budget: &mut Budget) -> Result<bool, String> {
+        match self.evaluate(variables, budget)? {
+            cel::Value::Bool(holds) => Ok(holds),
+            _ => Err("expected true or false".into()),
+        }
+    }
+
+    /// As `evaluate`, for an expression that must make a text.
+    pub fn text(&self, variables: &Variables, budget: &mut Budget) -> Result<String, String> {
+        match self.evaluate(variables, budget)? {
+            cel::Value::String(text) => Ok(text.to_string()),
+            _ => Err("expected a text".into()),
+        }
+    }
+}
+
+impl Budget {
+    /// What one request may cost in all.
+    pub const TOTAL: u64 = 10_000_000;
+
+    /// A budget for expressions over `values`.
+    pub fn new<'a>(values: impl IntoIterator<Item = &'a Value>) -> Self {
+        let mut budget = Self { left: Self::TOTAL, items_max: 8, text_max: 0 };
+        values.into_iter().for_each(|value| budget.measure(value));
+        budget
+    }
+
+    /// Takes note of a further value that expressions will see.
+    pub fn measure(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.text_max = self.text_max.max(text.len() as u64),
+            Value::Array(items) => {
+                self.items_max = self.items_max.max(items.len() as u64);
+                items.iter().for_each(|item| self.measure(item));
+            }
+            Value::Object(fields) => {
+                self.items_max = self.items_max.max(fields.len() as u64);
+                fields.values().for_each(|value| self.measure(value));
+            }
+            _ => {}
+        }
+    }
+
+    /// A list in an expression is made of those at hand and of what the expression itself writes out; a text too, but for
+    /// what puts one text into another again and again.
+    fn spend(&mut self, program: &Program) -> Result<(), String> {
+        let of = &program.measure;
+        let text = self.text_max.max(of.written);
+        let items = self.items_max.saturating_mul(1 + of.sums).max(of.written).max(if of.splits { text } else { 0 });
+        let turns = if of.loops == 0 { 1 } else { items.saturating_pow(of.loops) };
+        let grown = if of.grows == 0 { 0 } else { text.max(items).saturating_pow(of.grows + 1) / 16 };
+        let cost = of.nodes.saturating_mul(turns).saturating_mul(1 + text / 256).saturating_add(grown.saturating_mul(turns));
+        match self.left.checked_sub(cost) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err("the expression costs too much over this object; bound its lists with maxItems or nest fewer loops".into()),
+        }
+    }
+}
+
+/// A JSON value as an expression sees it.
+pub fn to_cel(value: &Value) -> cel::Value {
+    match value {
+        Value::Null => cel::Value::Null,
+        Value::Bool(value) => cel::Value::Bool(*value),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => cel::Value::Int(number),
+            (None, Some(number)) => cel::Value::UInt(number),
+            _ => cel::Value::Float(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => cel::Value::from(text.as_str()),
+        Value::Array(items) => cel::Value::from(items.iter().map(to_cel).collect::<Vec<_>>()),
+        Value::Object(fields) => {
+            cel::Value::from(fields.iter().map(|(name, value)| (name.clone(), to_cel(value))).collect::<HashMap<_, _>>())
+        }
+    }
+}
+
+/// What an expression may cost, whatever it is evaluated over.
+#[derive(Debug, Clone, Default)]
+struct Measure {
+    nodes: u64,
+    depth: usize,
+    /// How many loops are within one another.
+    loops: u32,
+    /// How often something is added to something.
+    sums: u64,
+    /// How often a text may multiply.
+    grows: u32,
+    /// Whether a text becomes a list.
+    splits: bool,
+    /// The longest list or text that is written out.
+    written: u64,
+}
+
+fn measure(expression: &IdedExpr) -> Measure {
+    let mut whole = Measure { nodes: 1, ..Measure::default() };
+    for child in children(expression) {
+        let part = measure(child);
+        whole.nodes = whole.nodes.saturating_add(part.nodes);
+        whole.depth = whole.depth.max(part.depth);
+        whole.loops = whole.loops.max(part.loops);
+        whole.sums += part.sums;
+        whole.grows += part.grows;
+        whole.splits |= part.splits;
+        whole.written = whole.written.max(part.written);
+    }
+    whole.depth += 1;
+    match &expression.expr {
+        Expr::Comprehension(_) => whole.loops += 1,
+        Expr::List(list) => whole.written = whole.written.max(list.elements.len() as u64),
+        Expr::Map(map) => whole.written = whole.written.max(map.entries.len() as u64),
+        Expr::Literal(cel::common::ast::LiteralValue::String(text)) => whole.written = whole.written.max(text.inner().len() as u64),
+        Expr::Call(call) => match call.func_name.as_str() {
+            "_+_" => whole.sums += 1,
+            "replace" | "join" | "format" => whole.grows += 1,
+            "split" | "findAll" => whole.splits = true,
+            _ => {}
+        },
+        _ => {}
+    }
+    whole
+}
+
+fn mentions(expression: &IdedExpr, name: &str) -> bool {
+    matches!(&expression.expr, Expr::Ident(found) if found == name) || children(expression).into_iter().any(|child| mentions(child, name))
+}
+
+/// The parts of an expression, those of a loop included.
+pub(super) fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
+    match &expression.expr {
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
+        Expr::Comprehension(of) => vec![&of.iter_range, &of.accu_init, &of.loop_cond, &of.loop_step, &of.result],
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Map(map) => map.entries.iter().flat_map(|entry| entry_parts(&entry.expr)).collect(),
+        Expr::Struct(of) => of.entries.iter().flat_map(|entry| entry_parts(&entry.expr)).collect(),
+        Expr::Select(select) => vec![&select.operand],
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
+    }
+}
+
+fn entry_parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
+    match entry {
+        EntryExpr::StructField(field) => vec![&field.value],
+        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
+    }
+}
+
+/// Field names that are no identifiers are written escaped: `__namespace__`, `a__dot__b`.
+fn unescape(expression: &mut IdedExpr) {
+    match &mut expression.expr {
+        Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).for_each(unescape),
+        Expr::Comprehension(of) => {
+            [&mut of.iter_range, &mut of.accu_init, &mut of.loop_cond, &mut of.loop_step, &mut of.result].into_iter().for_each(unescape);
+        }
+        Expr::List(list) => list.elements.iter_mut().for_each(unescape),
+        Expr::Map(map) => map.entries.iter_mut().for_each(|entry| unescape_entry(&mut entry.expr)),
+        Expr::Struct(of) => of.entries.iter_mut().for_each(|entry| unescape_entry(&mut entry.expr)),
+        Expr::Select(select) => {
+            if select.field.contains("__") {
+                select.field = unescaped(&select.field);
+            }
+            unescape(&mut select.operand);
+        }
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
+    }
+}
+
+fn unescape_entry(entry: &mut EntryExpr) {
+    match entry {
+        EntryExpr::StructField(field) => unescape(&mut field.value),
+        EntryExpr::MapEntry(entry) => {
+            unescape(&mut entry.key);
+            unescape(&mut entry.value);
+        }
+    }
+}
+
+fn unescaped(name: &str) -> String {
+    let keyword = name.strip_prefix("__").and_then(|rest| rest.strip_suffix("__")).filter(|word| !word.contains("__"));
+    if let Some(word) = keyword.filter(|word| !["dot", "dash", "slash", "underscores"].contains(word)) {
+        return word.to_owned();
+    }
+    let marks = [("__dot__", "."), ("__dash__", "-"), ("__slash__", "/"), ("__underscores__", "__")];
+    let mut rest = name;
+    let mut found = String::new();
+    while let Some(first) = rest.chars().next() {
+        match marks.iter().find(|(mark, _)| rest.starts_with(mark)) {
+            Some((mark, text)) => {
+                found.push_str(text);
+                rest = &rest[mark.len()..];
+            }
+            None => {
+                found.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    found
+}
