@@ -86,13 +86,13 @@ impl Images {
     async fn fetch(&self, engine: &Arc<Engine>, image: &str, pod: &str) -> Result<()> {
         let mut fetch = self.under_way(engine, image, pod)?;
         match timeout(WAITED, fetch.outcome.wait_for(Option::is_some)).await {
-            Ok(Ok(outcome)) => match outcome.clone() {
-                Some(Err((trouble, said))) => Err(Error::Image { image: image.to_owned(), trouble, said }),
-                _ => {
-                    lock(&fetch.askers).remove(pod);
-                    Ok(())
+            Ok(Ok(outcome)) => {
+                lock(&fetch.askers).remove(pod);
+                match outcome.clone() {
+                    Some(Err((trouble, said))) => Err(Error::Image { image: image.to_owned(), trouble, said }),
+                    _ => Ok(()),
                 }
-            },
+            }
             _ => Err(Error::Image { image: image.to_owned(), trouble: ImageTrouble::Fetching, said: String::new() }),
         }
     }
@@ -107,8 +107,8 @@ impl Images {
                     lock(&known.askers).insert(pod.to_owned());
                     return Ok(known.clone());
                 }
-                // It was fetched for this one too, which has not started it since.
-                Some(Ok(())) if lock(&known.askers).contains(pod) => return Ok(known.clone()),
+                // It was tried for this one too, which has not been told yet.
+                Some(_) if lock(&known.askers).contains(pod) => return Ok(known.clone()),
                 Some(Err((trouble, said))) => {
                     failures = known.failures.saturating_add(1);
                     let pause = BACK_OFF_FIRST.saturating_mul(1 << known.failures.min(10)).min(BACK_OFF_MAX);
