@@ -57,14 +57,14 @@ impl Images {
         if policy != PullPolicy::Always
             && let Some(found) = self.look(engine, image).await?
         {
-            return check(engine, image, &found);
+            return check(engine, image, &found).await;
         }
         if policy == PullPolicy::Never {
             return Err(fault(ImageTrouble::NeverFetched, String::new()));
         }
         self.fetch(engine, image, pod).await?;
         match self.look(engine, image).await? {
-            Some(found) => check(engine, image, &found),
+            Some(found) => check(engine, image, &found).await,
             None => Err(fault(ImageTrouble::Missing, "it was fetched and is gone again".into())),
         }
     }
@@ -136,7 +136,10 @@ impl Images {
 }
 
 /// Which image was found, unless it is for other machines: by the digest that its registry knows it by, or else by its id.
-fn check(engine: &Engine, image: &str, found: &ImageInspect) -> Result<String> {
+async fn check(engine: &Engine, image: &str, found: &ImageInspect) -> Result<String> {
+    if engine.architecture().is_none() {
+        engine.connect().await.map_err(|refusal| refusal.into_error("ask what the container engine runs on"))?;
+    }
     if let (Some(ours), Some(its)) = (engine.architecture(), found.architecture.as_deref().filter(|its| !its.is_empty()))
         && ours != its
     {

@@ -102,7 +102,7 @@ async fn an_image_runs_as_it_says_unless_the_pod_says_otherwise() {
         assert_eq!(exit(subject.runtime(), &pod.uid, "web").await.code, 0);
         assert_eq!(read(subject.runtime(), &pod.uid).await, expected);
         let image = state(subject.runtime(), &pod.uid, "web").await.image_id.unwrap();
-        assert!(image.starts_with("sha256:") || image.len() == 64, "{image}");
+        assert!(image.contains("sha256:"), "{image}");
         subject.runtime().remove(&pod.uid).await.unwrap();
     }
     let force = bollard::query_parameters::RemoveImageOptionsBuilder::default().force(true).build();
