@@ -39,8 +39,7 @@ impl Engine {
         let tag = format!("{}-{}", std::process::id(), server.http().port());
         let options = CreateImageOptionsBuilder::default()
             .from_src("-")
-            .repo("localhost/conductor-test-hello")
-            .tag(&tag)
+            .repo(&format!("localhost/conductor-test-hello:{tag}"))
             .changes(["ENTRYPOINT [\"/hello\"]", "ENV ADDRESS=0.0.0.0"].map(str::to_owned).to_vec())
             .build();
         let mut archive = tar::Builder::new(Vec::new());

@@ -68,7 +68,7 @@ fn answer(command: &[String], code: Option<i64>, output: Vec<u8>) -> Result<Exec
     // Engines tell of a program that is not there in its output.
     if [126, 127].contains(&code)
         && let said = String::from_utf8_lossy(&output)
-        && said.starts_with("OCI runtime exec failed")
+        && said.contains("exec failed: ")
         && let StartFault::Program(_, reason) = fault::of_start(&said)
     {
         return Err(Error::CannotStart { program: command.first().cloned().unwrap_or_default(), reason });

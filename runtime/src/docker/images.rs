@@ -57,14 +57,14 @@ impl Images {
         if policy != PullPolicy::Always
             && let Some(found) = self.look(engine, image).await?
         {
-            return check(engine, image, &found);
+            return check(engine, image, &found).await;
         }
         if policy == PullPolicy::Never {
             return Err(fault(ImageTrouble::NeverFetched, String::new()));
         }
         self.fetch(engine, image, pod).await?;
         match self.look(engine, image).await? {
-            Some(found) => check(engine, image, &found),
+            Some(found) => check(engine, image, &found).await,
             None => Err(fault(ImageTrouble::Missing, "it was fetched and is gone again".into())),
         }
     }
@@ -86,13 +86,13 @@ impl Images {
     async fn fetch(&self, engine: &Arc<Engine>, image: &str, pod: &str) -> Result<()> {
         let mut fetch = self.under_way(engine, image, pod)?;
         match timeout(WAITED, fetch.outcome.wait_for(Option::is_some)).await {
-            Ok(Ok(outcome)) => match outcome.clone() {
-                Some(Err((trouble, said))) => Err(Error::Image { image: image.to_owned(), trouble, said }),
-                _ => {
-                    lock(&fetch.askers).remove(pod);
-                    Ok(())
+            Ok(Ok(outcome)) => {
+                lock(&fetch.askers).remove(pod);
+                match outcome.clone() {
+                    Some(Err((trouble, said))) => Err(Error::Image { image: image.to_owned(), trouble, said }),
+                    _ => Ok(()),
                 }
-            },
+            }
             _ => Err(Error::Image { image: image.to_owned(), trouble: ImageTrouble::Fetching, said: String::new() }),
         }
     }
@@ -107,8 +107,8 @@ impl Images {
                     lock(&known.askers).insert(pod.to_owned());
                     return Ok(known.clone());
                 }
-                // It was fetched for this one too, which has not started it since.
-                Some(Ok(())) if lock(&known.askers).contains(pod) => return Ok(known.clone()),
+                // It was tried for this one too, which has not been told yet.
+                Some(_) if lock(&known.askers).contains(pod) => return Ok(known.clone()),
                 Some(Err((trouble, said))) => {
                     failures = known.failures.saturating_add(1);
                     let pause = BACK_OFF_FIRST.saturating_mul(1 << known.failures.min(10)).min(BACK_OFF_MAX);
@@ -136,7 +136,10 @@ impl Images {
 }
 
 /// Which image was found, unless it is for other machines: by the digest that its registry knows it by, or else by its id.
-fn check(engine: &Engine, image: &str, found: &ImageInspect) -> Result<String> {
+async fn check(engine: &Engine, image: &str, found: &ImageInspect) -> Result<String> {
+    if engine.architecture().is_none() {
+        engine.connect().await.map_err(|refusal| refusal.into_error("ask what the container engine runs on"))?;
+    }
     if let (Some(ours), Some(its)) = (engine.architecture(), found.architecture.as_deref().filter(|its| !its.is_empty()))
         && ours != its
     {

@@ -8,9 +8,10 @@ use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use runtime::docker::Docker;
 use runtime::{Container, ContainerPhase, Error, ImageTrouble, Limits, LogOptions, Pod, PullPolicy, Runtime};
+use serde_json::json;
 use tokio::net::UnixListener;
 
-use crate::engine::{DockerSubject, containers, import};
+use crate::engine::{DockerSubject, containers, is_podman, load, own_architecture};
 use crate::subject::{Subject, eventually, exit, pod, port, state};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -85,10 +86,10 @@ async fn a_container_that_somebody_removes_has_ended_and_is_counted_on() {
 #[tokio::test]
 async fn an_image_runs_as_it_says_unless_the_pod_says_otherwise() {
     let Some(subject) = DockerSubject::new().await else { return };
-    let (name, tag) = ("localhost/conductor-test-said", std::process::id().to_string());
-    let changes =
-        ["ENV PATH=/bin", "ENV GREETING=hello", "ENTRYPOINT [\"/bin/sh\", \"-c\"]", "CMD [\"echo $GREETING in $PWD\"]", "WORKDIR /bin"];
-    import(&subject.client, name, &tag, changes.map(str::to_owned).to_vec(), &crate::engine::busybox()).await;
+    let (name, tag) = ("localhost/conductor-test-said", crate::engine::tag());
+    let config = json!({"Env": ["PATH=/bin", "GREETING=hello"], "Entrypoint": ["/bin/sh", "-c"], "Cmd": ["echo $GREETING in $PWD"],
+        "WorkingDir": "/bin"});
+    load(&subject.client, &format!("{name}:{tag}"), own_architecture(), config).await;
     let base = Container { name: "web".into(), image: format!("{name}:{tag}"), ..Container::default() };
     let cases = [
         (base.clone(), "hello in /bin\n"),
@@ -101,7 +102,7 @@ async fn an_image_runs_as_it_says_unless_the_pod_says_otherwise() {
         assert_eq!(exit(subject.runtime(), &pod.uid, "web").await.code, 0);
         assert_eq!(read(subject.runtime(), &pod.uid).await, expected);
         let image = state(subject.runtime(), &pod.uid, "web").await.image_id.unwrap();
-        assert!(image.starts_with("sha256:") || image.len() == 64, "{image}");
+        assert!(image.contains("sha256:"), "{image}");
         subject.runtime().remove(&pod.uid).await.unwrap();
     }
     let force = bollard::query_parameters::RemoveImageOptionsBuilder::default().force(true).build();
@@ -145,7 +146,8 @@ async fn a_limit_of_memory_is_kept_and_what_breaks_it_is_told() {
     let limits = Limits { memory_bytes: Some(16 << 20), cpu_millis: Some(500) };
     let pod = started(&subject, Container { limits, ..greedy }).await;
     let ended = exit(subject.runtime(), &pod.uid, "web").await;
-    assert!(ended.is_out_of_memory && ended.code == 137, "{ended:?}");
+    // Podman's interface for Docker's clients does not tell why.
+    assert!(ended.code == 137 && (ended.is_out_of_memory || is_podman(&subject.client).await), "{ended:?}");
     subject.close().await;
 }
 

@@ -3,16 +3,18 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use bollard::body_full;
 use bollard::exec::CreateExecOptions;
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+    ImportImageOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
 };
 use futures::StreamExt as _;
 use runtime::docker::Docker;
 use runtime::{Container, Runtime};
+use serde_json::{Value, json};
+use sha2::Digest as _;
 use tempfile::TempDir;
 
 use crate::subject::Subject;
@@ -60,21 +62,55 @@ pub async fn client() -> Option<bollard::Docker> {
     })
 }
 
-/// An image with a shell, of this process alone.
-pub async fn import_busybox(client: &bollard::Docker) -> String {
-    let (name, tag) = ("localhost/conductor-test-busybox", std::process::id().to_string());
-    let changes = vec!["ENV PATH=/bin".to_owned()];
-    import(client, name, &tag, changes, &busybox()).await;
-    format!("{name}:{tag}")
+/// A tag that no other test has.
+pub fn tag() -> String {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    format!("{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Makes an image of an archive.
-pub async fn import(client: &bollard::Docker, name: &str, tag: &str, changes: Vec<String>, archive: &[u8]) {
-    let options = CreateImageOptionsBuilder::default().from_src("-").repo(name).tag(tag).changes(changes).build();
-    let mut progress = client.create_image(Some(options), Some(body_full(archive.to_vec().into())), None);
-    while let Some(step) = progress.next().await {
-        step.unwrap();
+/// An image with a shell, of one test alone.
+pub async fn import_busybox(client: &bollard::Docker) -> String {
+    let (name, tag) = ("localhost/conductor-test-busybox", tag());
+    let image = format!("{name}:{tag}");
+    load(client, &image, own_architecture(), json!({"Env": ["PATH=/bin"]})).await;
+    image
+}
+
+/// This machine's processor, as images call it.
+pub fn own_architecture() -> &'static str {
+    if std::env::consts::ARCH == "x86_64" { "amd64" } else { "arm64" }
+}
+
+/// Loads an image of busybox, for a processor, with what it says of itself.
+pub async fn load(client: &bollard::Docker, image: &str, architecture: &str, config: Value) {
+    let archive = bollard::body_full(saved(image, architecture, &config).into());
+    let steps: Vec<_> = client.import_image(ImportImageOptionsBuilder::default().build(), archive, None).collect().await;
+    assert!(steps.iter().all(Result::is_ok), "{steps:?}");
+}
+
+/// Whether the engine is Podman, which does a few things in its own way.
+pub async fn is_podman(client: &bollard::Docker) -> bool {
+    let engine = client.version().await.unwrap();
+    engine.components.iter().flatten().any(|component| component.name.contains("Podman"))
+}
+
+/// An image as `docker save` writes it, with what it says of itself.
+fn saved(name: &str, architecture: &str, config: &Value) -> Vec<u8> {
+    let layer = busybox();
+    let digest: String = sha2::Sha256::digest(&layer).iter().map(|byte| format!("{byte:02x}")).collect();
+    let config = json!({"architecture": architecture, "os": "linux", "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]}, "history": [{"created_by": "a test"}]});
+    let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
+    let mut archive = tar::Builder::new(Vec::new());
+    for (file, bytes) in
+        [("config.json", config.to_string().into_bytes()), ("layer.tar", layer), ("manifest.json", manifest.to_string().into_bytes())]
+    {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, file, bytes.as_slice()).unwrap();
     }
+    archive.into_inner().unwrap()
 }
 
 /// An archive with a static busybox and the names that tests call it by.

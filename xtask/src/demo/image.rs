@@ -16,8 +16,7 @@ use tokio::time::timeout;
 
 use super::home::{Home, Programs};
 
-const NAME: &str = "localhost/conductor-demo-hello";
-const TAG: &str = "demo";
+const IMAGE: &str = "localhost/conductor-demo-hello:demo";
 const ADDRESS: &str = "unix:///var/run/docker.sock";
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 
@@ -52,15 +51,14 @@ async fn image(programs: &Programs) -> Result<String> {
     archive.append_path_with_name(&program, "hello")?;
     let options = CreateImageOptionsBuilder::default()
         .from_src("-")
-        .repo(NAME)
-        .tag(TAG)
+        .repo(IMAGE)
         .changes(["ENTRYPOINT [\"/hello\"]", "ENV ADDRESS=0.0.0.0"].map(str::to_owned).to_vec())
         .build();
     let mut steps = engine.create_image(Some(options), Some(bollard::body_full(archive.into_inner()?.into())), None);
     while let Some(step) = steps.next().await {
         step.context("the engine took no image")?;
     }
-    Ok(format!("{NAME}:{TAG}"))
+    Ok(IMAGE.to_owned())
 }
 
 /// The engine that `conductor serve` would use.
@@ -101,6 +99,6 @@ pub async fn remove(home: &Home) -> Result<usize> {
     }
     // It may never have been made.
     let force = RemoveImageOptionsBuilder::default().force(true).build();
-    let _ = engine.remove_image(&format!("{NAME}:{TAG}"), Some(force), None).await;
+    let _ = engine.remove_image(IMAGE, Some(force), None).await;
     Ok(left.len())
 }
