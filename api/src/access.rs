@@ -91,7 +91,8 @@ impl User {
         }
     }
 
-    fn is_master(&self) -> bool {
+    /// Whether the user may do everything.
+    pub fn is_master(&self) -> bool {
         self.groups.iter().any(|group| group == MASTERS)
     }
 

@@ -8,12 +8,14 @@
 mod access;
 mod admit;
 mod answer;
+mod audit;
 mod body;
 mod checks;
 mod claims;
 mod custom;
 mod definitions;
 mod discovery;
+mod limits;
 mod object;
 mod openapi;
 mod owners;
@@ -27,15 +29,18 @@ mod status;
 mod table;
 mod verbs;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use model::Clock;
 use store::Store;
 
 use access::Policies;
+use limits::Load;
 
 pub use access::{Access, AccountKey, Identity, NotAKey, User};
+pub use audit::{AuditLog, Origin};
+pub use limits::Limits;
 pub use pod_streams::NodeConnector;
 pub use registry::{Registry, Served};
 pub use status::Status;
@@ -56,6 +61,8 @@ struct Server {
     clock: Arc<dyn Clock>,
     access: Access,
     policies: Policies,
+    load: Load,
+    audit: OnceLock<Arc<dyn AuditLog>>,
     nodes: Arc<dyn NodeConnector>,
 }
 
@@ -63,12 +70,27 @@ impl Api {
     /// An API over `store` that knows the kinds of [`model::KINDS`].
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, access: Access, nodes: Arc<dyn NodeConnector>) -> Self {
         let kinds = definitions::Kinds::new(model::KINDS.iter().map(|kind| kind()));
-        Self { server: Arc::new(Server { store, kinds, clock, access, policies: Policies::default(), nodes }) }
+        let (policies, load, audit) = (Policies::default(), Load::default(), OnceLock::new());
+        Self { server: Arc::new(Server { store, kinds, clock, access, policies, load, audit, nodes }) }
     }
 
     /// Makes the roles and bindings that people expect; done once before anybody is served. Errors: those of the store.
     pub async fn prepare(&self) -> store::Result<()> {
         access::make_default_roles(&self.server).await
+    }
+
+    /// The same API with other limits. To be called before the API is shared; it has no effect after.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        if let Some(server) = Arc::get_mut(&mut self.server) {
+            server.load = Load::new(limits);
+        }
+        self
+    }
+
+    /// Has a line kept of each request that may change something. The first log that is named is used.
+    pub fn audit_to(&self, log: Arc<dyn AuditLog>) {
+        let _ = self.server.audit.set(log);
     }
 
     /// The API for callers that prove who they are with a bearer token, or stay anonymous.

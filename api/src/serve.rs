@@ -1,6 +1,7 @@
 //! From a request to the verb that serves it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -12,6 +13,7 @@ use model::Kind;
 use store::Transaction;
 
 use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
+use crate::audit::{Attempt, Origin};
 use crate::path::Place;
 use crate::query::Query;
 use crate::registry::{Registry, Served};
@@ -21,6 +23,9 @@ use crate::{BODY_BYTES_MAX, Server, access, answer, definitions, discovery, obje
 
 /// How often a request is served anew when the definition of its kind changes meanwhile.
 const TRIES_MAX: usize = 8;
+
+/// How long a body may take to come.
+const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A request for a resource, with all that its verb needs.
 pub struct Call {
@@ -76,19 +81,34 @@ impl Call {
 
 /// Serves any request; every error becomes a Status.
 pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
-    match route(server, request).await {
+    let log = server.audit.get().cloned();
+    let attempt = log.as_ref().and_then(|_| {
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        Attempt::of(request.method(), request.uri().path(), &query, request.extensions().get::<Origin>())
+    });
+    let mut by = None;
+    let mut response = match route(Arc::clone(&server), request, &mut by).await {
         Ok(response) => response,
         Err(status) => status.into_response(),
+    };
+    if let (Some(attempt), Some(log)) = (attempt, log) {
+        attempt.tell(log.as_ref(), server.clock.as_ref(), by.as_ref(), &mut response);
     }
+    response
 }
 
-async fn route(server: Arc<Server>, request: Request<Body>) -> Result<Response> {
+/// Serves a request; `by` becomes who asks, and whom they are taken for.
+async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(User, User)>) -> Result<Response> {
     let (parts, body) = request.into_parts();
-    let user = match parts.extensions.get::<Identity>() {
+    let asker = match parts.extensions.get::<Identity>() {
         Some(Identity(user)) => user.clone(),
         None => authenticate(&server, &parts.headers).await?,
     };
-    let user = impersonate(&server, user, &parts.headers).await?;
+    *by = Some((asker.clone(), asker.clone()));
+    let shared = Arc::clone(&server);
+    let _in_flight = if asker.is_master() { None } else { Some(shared.load.take(&asker.name, shared.clock.now())?) };
+    let user = impersonate(&server, asker.clone(), &parts.headers).await?;
+    *by = Some((asker, user.clone()));
     let path = parts.uri.path();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let Some(place) = Place::parse(path) else {
@@ -149,7 +169,11 @@ pub fn page_not_found() -> Response {
 }
 
 async fn read(body: Body) -> Result<Bytes> {
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+    let reading = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, BODY_BYTES_MAX).collect());
+    let Ok(read) = reading.await else {
+        return Err(Status::request_timeout(format!("the body did not come within {} seconds", BODY_TIME_MAX.as_secs())));
+    };
+    match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(BODY_BYTES_MAX)),
         Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),

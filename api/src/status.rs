@@ -168,6 +168,18 @@ impl Status {
         Self::new(422, "Invalid", message)
     }
 
+    /// 408: the body did not come in time.
+    pub fn request_timeout(message: impl Into<String>) -> Self {
+        Self::new(408, "Timeout", message)
+    }
+
+    /// 429: the client asks too much at a time.
+    pub fn too_many_requests() -> Self {
+        let details = json!({"retryAfterSeconds": 1});
+        let message = "too many requests, please try again later";
+        Self { details: Some(details), retry_after: Some(1), ..Self::new(429, "TooManyRequests", message) }
+    }
+
     /// 500: something of ours failed.
     pub fn internal(message: impl Into<String>) -> Self {
         let message = message.into();

@@ -298,3 +298,18 @@ async fn a_list_of_one_name_is_a_right_to_that_name() {
     jane.get(&format!("{MAPS}?fieldSelector=metadata.name%3Db")).await.refused(403, "Forbidden");
     jane.get(MAPS).await.refused(403, "Forbidden");
 }
+
+#[tokio::test]
+async fn who_asks_too_much_is_told_to_wait_and_administrators_are_not() {
+    let server = Server::with_limits(api::Limits { requests_per_second: 1, burst: 2, in_flight_max: 10 }).await;
+    let jane = server.as_user("jane");
+    for _ in 0..2 {
+        jane.get("/version").await.expect(200);
+    }
+    let refused = jane.get("/version").await.expect(429);
+    assert_eq!((&refused.body["reason"], &refused.body["details"]["retryAfterSeconds"]), (&json!("TooManyRequests"), &json!(1)));
+    server.as_user("other").get("/version").await.expect(200);
+    for _ in 0..10 {
+        server.get(MAPS).await.expect(200);
+    }
+}

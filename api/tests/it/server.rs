@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{Access, AccountKey, Api, NodeConnector, User};
+use api::{Access, AccountKey, Api, Limits, NodeConnector, User};
 use axum::Router;
 use axum::body::Body;
 use http::Request;
@@ -49,7 +49,12 @@ pub struct Answer {
 impl Server {
     /// A server with the namespace `default`.
     pub async fn start() -> Self {
-        let server = Self::over(Arc::new(store::memory::Memory::new()));
+        Self::with_limits(Limits::default()).await
+    }
+
+    /// The same, where one user may ask only so much.
+    pub async fn with_limits(limits: Limits) -> Self {
+        let server = Self::over(Arc::new(store::memory::Memory::new()), limits);
         server.api.prepare().await.unwrap();
         server.post("/api/v1/namespaces", r#"{"metadata": {"name": "default"}}"#).await.expect(201);
         server
@@ -68,13 +73,13 @@ impl Server {
 
     /// Another server over the same store, as after a restart.
     pub fn again(&self) -> Self {
-        Self::over(Arc::clone(&self.store))
+        Self::over(Arc::clone(&self.store), Limits::default())
     }
 
-    fn over(store: Arc<dyn store::Store>) -> Self {
+    fn over(store: Arc<dyn store::Store>, limits: Limits) -> Self {
         let key = AccountKey::from_pkcs8(&AccountKey::generate().unwrap()).unwrap();
         let access = Access::default().with_token("secret", User::master("admin")).with_account_key(key);
-        let api = Api::new(Arc::clone(&store), Arc::new(Stopped), access, Arc::new(NoNodes));
+        let api = Api::new(Arc::clone(&store), Arc::new(Stopped), access, Arc::new(NoNodes)).with_limits(limits);
         Self { router: api.router_for(User::master("admin")), stranger: api.router(), api, store }
     }
 

@@ -17,6 +17,7 @@ mod rollback;
 mod rollout;
 mod scale;
 mod server;
+mod token;
 mod up;
 mod version;
 
@@ -47,6 +48,9 @@ pub enum Command {
     Rm(rm::Rm),
     /// Print the kubeconfig of this machine's server
     Kubeconfig(version::Kubeconfig),
+    /// Make, list and delete bearer tokens for people and programs
+    #[command(subcommand)]
+    Token(token::Token),
     /// Print the version of this program, and of the server
     Version(version::Version),
 }
@@ -62,6 +66,7 @@ impl Command {
             Self::Scale(args) => scale::scale(args).await,
             Self::Rm(args) => rm::rm(args).await,
             Self::Kubeconfig(args) => version::kubeconfig(&args),
+            Self::Token(args) => token::token(args).await,
             Self::Version(args) => version::version(args).await,
         }
     }

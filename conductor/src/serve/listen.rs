@@ -1,12 +1,13 @@
 //! The doors of the control API: TLS over TCP for everybody with a token, a unix socket for the people of this machine.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use api::{Api, User};
+use api::{Api, Origin, User};
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -17,6 +18,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+
+use super::certificate;
 
 const CONNECTIONS_MAX: usize = 4_096;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -38,16 +41,16 @@ pub fn unix(path: &Path) -> Result<UnixListener> {
 }
 
 /// Serves TLS connections until `stop` is cancelled, then finishes what is in flight, in bounded time.
-pub async fn serve_tls(listener: TcpListener, config: Arc<rustls::ServerConfig>, router: Router, stop: CancellationToken) {
+pub async fn serve_tls(listener: TcpListener, config: Arc<rustls::ServerConfig>, api: Api, stop: CancellationToken) {
     let acceptor = TlsAcceptor::from(config);
     let door = Door::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, from)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (door, acceptor, router) = (door.clone(), acceptor.clone(), router.clone());
-        tokio::spawn(async move { door.tls(acceptor, stream, router).await });
+        let (door, acceptor, api) = (door.clone(), acceptor.clone(), api.clone());
+        tokio::spawn(async move { door.tls(acceptor, stream, from, &api).await });
     }
     door.close().await;
 }
@@ -61,7 +64,8 @@ pub async fn serve_unix(listener: UnixListener, api: Api, stop: CancellationToke
             continue;
         };
         let Some(user) = local_user(&stream) else { continue };
-        let (door, router) = (door.clone(), api.router_for(user));
+        let origin = Origin(format!("unix:{}", user.name));
+        let (door, router) = (door.clone(), api.router_for(user).layer(axum::Extension(origin)));
         tokio::spawn(async move { door.serve(stream, router).await });
     }
     door.close().await;
@@ -85,11 +89,18 @@ impl Door {
         Self { connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)), graceful }
     }
 
-    async fn tls(&self, acceptor: TlsAcceptor, stream: TcpStream, router: Router) {
+    async fn tls(&self, acceptor: TlsAcceptor, stream: TcpStream, from: SocketAddr, api: &Api) {
         // Without it an answer waits for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => self.serve(stream, router).await,
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                let router = match shown.and_then(|certificate| certificate::user(certificate)) {
+                    Some(user) => api.router_for(user),
+                    None => api.router(),
+                };
+                self.serve(stream, router.layer(axum::Extension(Origin(from.ip().to_string())))).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }

@@ -1,13 +1,16 @@
 //! `conductor serve`: the control API, the controllers, this machine's agent and its router, in one process.
 
+mod audit;
+mod certificate;
 mod credentials;
 mod listen;
 mod machine;
-mod pki;
+pub mod pki;
 mod wiring;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -37,6 +40,11 @@ pub struct ServeArgs {
     /// File of bearer tokens: lines of token,user,uid,"group,group"
     #[arg(long, env = "CONDUCTOR_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Requests that one user may make a second, over time; three times as many at once. Administrators may make any number
+    #[arg(long, env = "CONDUCTOR_CLIENT_REQUESTS", value_name = "COUNT", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub client_requests: u32,
+    #[command(flatten)]
+    pub audit: audit::AuditArgs,
 }
 
 /// Serves until SIGTERM or SIGINT, then stops in bounded time. What runs as Pods goes on running.
@@ -54,10 +62,15 @@ pub async fn serve(args: ServeArgs) -> Result<()> {
     let (api_address, http_address) = (api_listener.local_addr()?, http_listener.local_addr()?);
     let identity = pki::Identity::load_or_make(&data.join("pki"), api_address.ip())?;
     let access = credentials::access(&data, args.token_file.as_deref())?;
-    let parts = wiring::assemble(&data, stored, access, http_listener).await?;
+    let burst = args.client_requests.saturating_mul(3);
+    let limits = api::Limits { requests_per_second: args.client_requests, burst, ..api::Limits::default() };
+    let parts = wiring::assemble(&data, stored, access, limits, http_listener).await?;
+    if args.audit.audit_bytes > 0 {
+        parts.api.audit_to(Arc::new(audit::AuditFile::open(&data, args.audit)?));
+    }
     let stop = CancellationToken::new();
     let socket = listen::unix(&paths::socket(&data))?;
-    let tls = tokio::spawn(listen::serve_tls(api_listener, identity.server_config()?, parts.api.router(), stop.clone()));
+    let tls = tokio::spawn(listen::serve_tls(api_listener, identity.server_config()?, parts.api.clone(), stop.clone()));
     let local = tokio::spawn(listen::serve_unix(socket, parts.api.clone(), stop.clone()));
     let workers = parts.start(&stop);
     credentials::write_kubeconfig(&data, api_address, &identity.ca_pem)?;

@@ -12,9 +12,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
     SanType,
 };
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 use crate::clock::WallClock;
 use crate::paths;
@@ -58,10 +59,36 @@ impl Identity {
     pub fn server_config(&self) -> Result<Arc<ServerConfig>> {
         let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(self.certificate_pem.as_bytes()).collect::<Result<_, _>>()?;
         let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())?;
-        let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.ca_pem.as_bytes())?)?;
+        // Whoever shows no certificate may bring a token; one of another authority ends the handshake.
+        let clients = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;
+        let mut config = ServerConfig::builder().with_client_cert_verifier(clients).with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
+}
+
+/// A client certificate of the authority in `dir`, and its key, both PEM: for a user in groups, for as long as `lasts`.
+/// Errors: there is no authority, or its key cannot be read.
+pub fn client_certificate(dir: &Path, user: &str, groups: &[String], lasts: SignedDuration) -> Result<(String, String)> {
+    let file = dir.join("ca.key");
+    let ca_key = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let issuer = Issuer::new(authority_params()?, KeyPair::from_pem(&ca_key)?);
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let mut params = CertificateParams::new(Vec::<String>::new())?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, user);
+    if groups.len() > 1 {
+        anyhow::bail!("a certificate takes one group, found {}: make a token for more", groups.len());
+    }
+    for group in groups {
+        params.distinguished_name.push(DnType::OrganizationName, group);
+    }
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    self::lasts(&mut params, lasts)?;
+    Ok((params.signed_by(&key, &issuer)?.pem(), key.serialize_pem()))
 }
 
 fn authority(dir: &Path) -> Result<(String, KeyPair)> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use api::{Access, Api, NodeConnector, User};
+use api::{Access, Api, Limits, NodeConnector, User};
 use axum::Router;
 use control::Agent;
 use k8s_openapi::api::core::v1::Namespace;
@@ -49,11 +49,11 @@ pub fn open_store(data: &Path) -> Result<Arc<dyn Store>> {
 }
 
 /// Puts everything together over a store and a listener for requests.
-pub async fn assemble(data: &Path, store: Arc<dyn Store>, access: Access, http: TcpListener) -> Result<Parts> {
+pub async fn assemble(data: &Path, store: Arc<dyn Store>, access: Access, limits: Limits, http: TcpListener) -> Result<Parts> {
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     let facts = machine::facts(data)?;
     let here = Arc::new(Here::default());
-    let api = Api::new(store, Arc::clone(&clock), access, Arc::clone(&here) as Arc<dyn NodeConnector>);
+    let api = Api::new(store, Arc::clone(&clock), access, Arc::clone(&here) as Arc<dyn NodeConnector>).with_limits(limits);
     api.prepare().await.context("cannot make the default roles")?;
     let client = |name: &str| Client::new(api.router_for(User::master(&format!("system:conductor:{name}"))), "default");
     make_namespaces(&client("server")).await?;

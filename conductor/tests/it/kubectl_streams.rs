@@ -50,8 +50,9 @@ fn programs_are_run_in_containers_and_files_are_copied() {
 fn ports_are_forwarded_and_those_that_there_are_not_are_named() {
     let Some(kubectl) = start() else { return };
     let mut child = kubectl.command("port-forward shop-web-1-0 :8080 --address 127.0.0.1").stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // Kept open: kubectl ends when it cannot say that it handles a connection.
+    let (mut line, mut told) = (String::new(), BufReader::new(child.stdout.take().unwrap()));
+    told.read_line(&mut line).unwrap();
     let address = line.split_whitespace().nth(2).unwrap().to_owned();
     let ask = || {
         let mut stream = TcpStream::connect(&address).unwrap();
@@ -69,7 +70,8 @@ fn ports_are_forwarded_and_those_that_there_are_not_are_named() {
     let mut child = kubectl.command("port-forward shop-web-1-0 :99 --address 127.0.0.1");
     let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     line.clear();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let mut told = BufReader::new(child.stdout.take().unwrap());
+    told.read_line(&mut line).unwrap();
     drop(TcpStream::connect(line.split_whitespace().nth(2).unwrap()).unwrap());
     let said = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&said.stderr).into_owned();

@@ -1,6 +1,7 @@
 //! The real binary, with real programs, as its users meet it.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod access;
 mod command_line;
 mod docker;
 mod kubectl;

@@ -1,0 +1,71 @@
+//! Who changed what: a line for each request that may change something, whatever came of it.
+
+use axum::response::Response;
+use http::{HeaderValue, Method};
+use model::Clock;
+use serde_json::{Value, json};
+
+use crate::User;
+use crate::access;
+use crate::path::Place;
+use crate::query::Query;
+
+/// A request extension: where a request comes from, as whoever accepted the connection saw it.
+#[derive(Debug, Clone)]
+pub struct Origin(pub String);
+
+/// Where the lines go.
+pub trait AuditLog: Send + Sync + 'static {
+    /// Keeps one line.
+    fn keep(&self, line: &Value);
+}
+
+/// A request that may change something, before it is served.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The name of the request, told to the client as well.
+    id: String,
+    verb: &'static str,
+    place: Place,
+    from: String,
+}
+
+impl Attempt {
+    /// What is told of a request; `None` for one that only reads or asks.
+    pub fn of(method: &Method, path: &str, query: &Query, origin: Option<&Origin>) -> Option<Self> {
+        let place = Place::parse(path)?;
+        let talks = place.subresource.as_deref().is_some_and(|name| ["exec", "attach", "portforward"].contains(&name));
+        let asks = [model::review::AUTHENTICATION, model::review::AUTHORIZATION].contains(&place.group.as_str());
+        let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
+        if asks || (reads && !talks) {
+            return None;
+        }
+        let verb = access::verb(method, &place, query.is_true("watch"));
+        let from = origin.map(|origin| origin.0.clone()).unwrap_or_default();
+        Some(Self { id: uuid::Uuid::new_v4().to_string(), verb, place, from })
+    }
+
+    /// Tells what came of it. Requests of our own controllers are left out: their writes name their cause in the object.
+    pub fn tell(self, log: &dyn AuditLog, clock: &dyn Clock, by: Option<&(User, User)>, response: &mut Response) {
+        if let Ok(id) = HeaderValue::from_str(&self.id) {
+            response.headers_mut().insert("audit-id", id);
+        }
+        if by.is_some_and(|(user, _)| user.name.starts_with("system:conductor:")) {
+            return;
+        }
+        let resource = match &self.place.subresource {
+            Some(subresource) => format!("{}/{subresource}", self.place.resource),
+            None => self.place.resource.clone(),
+        };
+        let mut line = json!({
+            "time": clock.now().to_string(), "user": by.map(|(user, _)| &user.name), "from": self.from, "verb": self.verb,
+            "group": self.place.group, "resource": resource, "namespace": self.place.namespace, "name": self.place.name,
+            "request": self.id, "code": response.status().as_u16(),
+        });
+        if let Some((user, taken_for)) = by.filter(|(user, taken_for)| user != taken_for) {
+            line["user"] = json!(user.name);
+            line["as"] = json!(taken_for.name);
+        }
+        log.keep(&line);
+    }
+}
