@@ -120,6 +120,9 @@ pub fn verb(method: &http::Method, place: &Place, watch: bool) -> &'static str {
 /// The verbs that discovery lists for a kind.
 pub fn verbs(kind: &Kind) -> Vec<&'static str> {
     let mut verbs = vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    if kind.defined {
+        verbs = vec!["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+    }
     if kind.plural == "namespaces" && kind.group.is_empty() {
         verbs.retain(|verb| *verb != "deletecollection");
     }

@@ -31,6 +31,16 @@ pub fn object(kind: &Kind, headers: &HeaderMap, body: &Bytes) -> Result<Value> {
     Ok(value)
 }
 
+/// The fields that a JSON body has twice.
+pub fn duplicates(headers: &HeaderMap, body: &Bytes) -> Vec<String> {
+    match media_type(headers).as_str() {
+        "" | "application/json" | "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+            logic::duplicates::duplicates(&String::from_utf8_lossy(body))
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// A body as the options of a deletion; an empty one has none.
 pub fn options(headers: &HeaderMap, body: &Bytes) -> Result<Value> {
     if body.is_empty() { Ok(Value::Null) } else { decode("DeleteOptions", true, headers, body) }

@@ -14,6 +14,7 @@ mod claims;
 mod custom;
 mod definitions;
 mod discovery;
+mod form;
 mod object;
 mod openapi;
 mod owners;

@@ -12,6 +12,7 @@ use model::Kind;
 use store::Transaction;
 
 use crate::access::{Identity, authorize, authorize_path, verb};
+use crate::form::Form;
 use crate::path::Place;
 use crate::query::Query;
 use crate::registry::{Registry, Served};
@@ -73,10 +74,12 @@ impl Call {
 
 /// Serves any request; every error becomes a Status.
 pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
-    match route(server, request).await {
+    let form = Form::of(&request);
+    let response = match route(server, request).await {
         Ok(response) => response,
         Err(status) => status.into_response(),
-    }
+    };
+    form.give(response).await
 }
 
 async fn route(server: Arc<Server>, request: Request<Body>) -> Result<Response> {

@@ -14,6 +14,7 @@ mod problem;
 pub mod config_map;
 pub mod custom_resource_definition;
 pub mod event;
+pub mod lease;
 pub mod namespace;
 pub mod node;
 pub mod pod;
@@ -44,4 +45,5 @@ pub static KINDS: &[fn() -> Kind] = &[
     secret::kind,
     event::kind,
     custom_resource_definition::kind,
+    lease::kind,
 ];

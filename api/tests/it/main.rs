@@ -3,5 +3,6 @@
 
 mod crud;
 mod definitions;
+mod forms;
 mod patches;
 mod server;
