@@ -203,6 +203,11 @@ async fn subresources(call: &Call, method: &Method, subresource: &str) -> Result
         ("log", "GET") if known("log") => pod_streams::log(call).await,
         ("binding", "POST") if known("binding") => verbs::bind(call).await,
         ("finalize", "PUT") if known("finalize") => verbs::finalize(call).await,
+        ("status" | "scale", method)
+            if kind.defined && (subresource == "scale" && call.has_scale() || subresource == "status" && kind.status) =>
+        {
+            Err(Status::verb_not_supported(kind, if method == "DELETE" { "delete" } else { "create" }))
+        }
         (name, _) if known(name) || (name == "status" && kind.status) || (name == "scale" && call.has_scale()) => {
             Err(Status::method_not_allowed())
         }

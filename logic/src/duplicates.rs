@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// The paths of the fields that occur more than once in an object, in the order of the text. None when it is no JSON.

@@ -198,7 +198,11 @@ fn respond_list(call: &Call, accepted: Accepted, entries: &[Entry], metadata: &V
         View::Whole => return answer::json_bytes(accepted.format, StatusCode::OK, list_json(&call.served, entries, metadata)),
         View::Table => {
             let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
-            table(kind, &objects(), metadata, include, true, call.server.clock.now())
+            let mut metadata = metadata.clone();
+            if let Some(fields) = metadata.as_object_mut() {
+                fields.retain(|_, value| value != "");
+            }
+            table(kind, &objects(), &metadata, include, true, call.server.clock.now())
         }
         View::Metadata => {
             let items: Vec<Value> = objects().iter().map(answer::metadata_only).collect();

@@ -86,3 +86,17 @@ async fn whoever_leads_can_be_written_down() {
     held["spec"]["leaseDurationSeconds"] = json!(0);
     server.merge(&format!("{leases}/l"), json!({"spec": {"leaseDurationSeconds": 0}})).await.refused(422, "Invalid");
 }
+
+#[tokio::test]
+async fn what_cannot_be_given_is_not_given_in_another_form() {
+    let server = Server::start().await;
+    let code = async |uri: &str, accept: &str| {
+        let request = Request::get(uri).header("accept", accept).body(Body::empty()).unwrap();
+        server.router.clone().oneshot(request).await.unwrap().status().as_u16()
+    };
+    let beta = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+    assert_eq!(code("/apis", beta).await, 406);
+    assert_eq!(code("/apis", &format!("{beta},application/json")).await, 200);
+    assert_eq!(code(&format!("{MAPS}?watch=true"), "application/yaml").await, 406);
+    assert_eq!(code(MAPS, "application/yaml").await, 200);
+}
