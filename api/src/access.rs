@@ -154,6 +154,9 @@ pub fn verbs(kind: &Kind) -> Vec<&'static str> {
         return vec!["create"];
     }
     let mut verbs = vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    if kind.defined {
+        verbs = vec!["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+    }
     if kind.plural == "namespaces" && kind.group.is_empty() {
         verbs.retain(|verb| *verb != "deletecollection");
     }

@@ -59,6 +59,11 @@ pub fn place(kind: &Kind, place: &Place, object: &mut Value) -> Result<()> {
 /// Checks types and unknown fields. Returns warnings for fields that are dropped.
 /// Errors: 400 for core kinds and 422 for ours, naming each field.
 pub fn shape(served: &Served, object: &mut Value, mode: FieldValidation) -> Result<Vec<String>> {
+    shape_of(served, object, mode, &[])
+}
+
+/// As `shape`, for an object whose text had these fields twice.
+pub fn shape_of(served: &Served, object: &mut Value, mode: FieldValidation, twice: &[String]) -> Result<Vec<String>> {
     let kind = &served.kind;
     let Findings { problems, unknown } = served.schema.check(object);
     if !kind.keeps_unknown && !kind.defined {
@@ -73,7 +78,8 @@ pub fn shape(served: &Served, object: &mut Value, mode: FieldValidation) -> Resu
     let mut fields: Vec<String> = unknown.into_iter().map(|problem| problem.field).collect();
     served.schema.prune(object);
     fields.extend(served.custom.as_ref().map(|custom| custom.structural.prune(object)).unwrap_or_default());
-    let texts: Vec<String> = fields.iter().map(|field| format!("unknown field {field:?}")).collect();
+    let twice = twice.iter().map(|field| format!("duplicate field {field:?}"));
+    let texts: Vec<String> = twice.chain(fields.iter().map(|field| format!("unknown field {field:?}"))).collect();
     let told = told(served, object);
     match mode {
         FieldValidation::Strict if !texts.is_empty() => Err(Status::bad_request(format!(
@@ -126,7 +132,7 @@ pub fn new_object(served: &Served, object: &mut Value, now: Timestamp, uid: &str
     {
         fields.shift_remove("status");
     }
-    finish(served, None, object)
+    finish(served, None, object, false)
 }
 
 /// Prepares a changed object: what the server owns is put back, the generation counts. Errors: 409, 422.
@@ -140,7 +146,7 @@ pub fn changed_object(served: &Served, before: &Value, object: &mut Value, only_
             object["metadata"]["annotations"][model::labels::CAUSE] = cause;
         }
         drop_nulls(object);
-        return finish(served, Some(before), object);
+        return finish(served, Some(before), object, true);
     }
     let (old, name) = (&before["metadata"], before["metadata"]["name"].as_str().unwrap_or_default());
     if object["metadata"]["uid"].as_str().is_some_and(|uid| !uid.is_empty() && old["uid"] != uid) {
@@ -161,16 +167,14 @@ pub fn changed_object(served: &Served, before: &Value, object: &mut Value, only_
     object["metadata"]["managedFields"] = Value::Null;
     drop_nulls(&mut object["metadata"]);
     new_finalizers(before, object).map_or(Ok(()), |problem| Err(invalid(kind, object, &[problem.clone(), problem])))?;
-    finish(served, Some(before), object)?;
+    finish(served, Some(before), object, false)?;
     if kind.generation && !same_spec(kind, before, object) {
         object["metadata"]["generation"] = json!(old["generation"].as_i64().unwrap_or(0) + 1);
     }
-    let mut problems = (kind.validate_change)(before, object);
-    problems.extend(checks::change_problems(kind, before, object));
-    if problems.is_empty() { Ok(()) } else { Err(invalid(kind, object, &problems)) }
+    Ok(())
 }
 
-fn finish(served: &Served, before: Option<&Value>, object: &mut Value) -> Result<()> {
+fn finish(served: &Served, before: Option<&Value>, object: &mut Value, only_status: bool) -> Result<()> {
     let kind = &served.kind;
     served.schema.fill_defaults(object);
     (kind.default)(object);
@@ -187,6 +191,10 @@ fn finish(served: &Served, before: Option<&Value>, object: &mut Value) -> Result
     problems.extend(logic::metadata::problems(&object["metadata"], !foreign));
     problems.extend((kind.validate)(object));
     problems.extend(checks::problems(kind, object));
+    if let Some(before) = before.filter(|_| !only_status) {
+        problems.extend((kind.validate_change)(before, object));
+        problems.extend(checks::change_problems(kind, before, object));
+    }
     if let Some(custom) = &served.custom {
         problems.extend(custom.scale.iter().flat_map(|scale| scale.problems(object)));
         problems.extend(custom.structural.problems(object, before));

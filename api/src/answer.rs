@@ -45,12 +45,9 @@ impl Accepted {
         if text.trim().is_empty() {
             return Ok(Self { format: Format::Json, view: View::Whole });
         }
-        text.split(',').find_map(Self::from_range).ok_or_else(|| {
-            Status::not_acceptable(
-                "application/json, application/yaml, application/vnd.kubernetes.protobuf, application/json;stream=watch, \
-                 application/vnd.kubernetes.protobuf;stream=watch",
-            )
-        })
+        text.split(',')
+            .find_map(Self::from_range)
+            .ok_or_else(|| Status::not_acceptable("application/json, application/yaml, application/vnd.kubernetes.protobuf"))
     }
 
     fn from_range(range: &str) -> Option<Self> {

@@ -43,6 +43,16 @@ pub fn typed(group: &str, kind: &str, headers: &HeaderMap, body: &Bytes) -> Resu
     Ok(value)
 }
 
+/// The fields that a JSON body has twice.
+pub fn duplicates(headers: &HeaderMap, body: &Bytes) -> Vec<String> {
+    match media_type(headers).as_str() {
+        "" | "application/json" | "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+            logic::duplicates::duplicates(&String::from_utf8_lossy(body))
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// A body as the options of a deletion; an empty one has none.
 pub fn options(headers: &HeaderMap, body: &Bytes) -> Result<Value> {
     if body.is_empty() { Ok(Value::Null) } else { decode("DeleteOptions", true, headers, body) }

@@ -43,12 +43,7 @@ pub fn serve(registry: &Registry, path: &str, headers: &HeaderMap) -> Result<Res
         },
         _ => return Ok(page_not_found()),
     };
-    let format = match Accepted::from_headers(headers) {
-        Ok(accepted) => accepted.format,
-        Err(_) if headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json")) => Format::Json,
-        Err(refusal) => return Err(refusal),
-    };
-    Ok(answer::value(format, StatusCode::OK, &body))
+    Ok(answer::value(Accepted::from_headers(headers)?.format, StatusCode::OK, &body))
 }
 
 fn wants_aggregated(headers: &HeaderMap) -> bool {

@@ -15,6 +15,7 @@ mod claims;
 mod custom;
 mod definitions;
 mod discovery;
+mod form;
 mod limits;
 mod object;
 mod openapi;

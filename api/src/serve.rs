@@ -14,6 +14,7 @@ use store::Transaction;
 
 use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
 use crate::audit::{Attempt, Origin};
+use crate::form::Form;
 use crate::path::Place;
 use crate::query::Query;
 use crate::registry::{Registry, Served};
@@ -81,6 +82,7 @@ impl Call {
 
 /// Serves any request; every error becomes a Status.
 pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
+    let form = Form::of(&request);
     let log = server.audit.get().cloned();
     let attempt = log.as_ref().and_then(|_| {
         let query = Query::parse(request.uri().query().unwrap_or_default());
@@ -94,7 +96,7 @@ pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) ->
     if let (Some(attempt), Some(log)) = (attempt, log) {
         attempt.tell(log.as_ref(), server.clock.as_ref(), by.as_ref(), &mut response);
     }
-    response
+    form.give(response).await
 }
 
 /// Serves a request; `by` becomes who asks, and whom they are taken for.
@@ -234,6 +236,11 @@ async fn subresources(call: &Call, method: &Method, subresource: &str) -> Result
         ("token", "POST") if known("token") => access::create_token(call).await,
         ("binding", "POST") if known("binding") => verbs::bind(call).await,
         ("finalize", "PUT") if known("finalize") => verbs::finalize(call).await,
+        ("status" | "scale", method)
+            if kind.defined && (subresource == "scale" && call.has_scale() || subresource == "status" && kind.status) =>
+        {
+            Err(Status::verb_not_supported(kind, if method == "DELETE" { "delete" } else { "create" }))
+        }
         (name, _) if known(name) || (name == "status" && kind.status) || (name == "scale" && call.has_scale()) => {
             Err(Status::method_not_allowed())
         }

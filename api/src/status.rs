@@ -70,6 +70,13 @@ impl Status {
         Self { details: Some(json!({})), ..Self::new(405, "MethodNotAllowed", message) }
     }
 
+    /// 405: a part of a defined kind does not take this verb.
+    pub fn verb_not_supported(kind: &Kind, verb: &str) -> Self {
+        let message = format!("{verb} is not supported on resources of kind {:?}", kind.qualified_plural());
+        let details = json!({"group": kind.group, "kind": kind.plural});
+        Self { details: Some(details), ..Self::new(405, "MethodNotAllowed", message) }
+    }
+
     /// 405: nothing new of a kind whose definition is going.
     pub fn kind_is_going() -> Self {
         Self::new(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating")

@@ -51,7 +51,7 @@ fn definition(column: &Column) -> Value {
 fn row(kind: &Kind, object: &Value, include: Include, now: Timestamp) -> Value {
     let cells: Vec<Value> = kind.columns.iter().map(|column| cell(column, object, now)).collect();
     match include {
-        Include::None => json!({"cells": cells}),
+        Include::None => json!({"cells": cells, "object": null}),
         Include::Object => json!({"cells": cells, "object": object}),
         Include::Metadata => json!({"cells": cells, "object": metadata_only(object)}),
     }

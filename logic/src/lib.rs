@@ -4,6 +4,7 @@
 //! selectors, patches, metadata, rights) and `control` (rollout, placement, pods, routing).
 
 pub mod definition;
+pub mod duplicates;
 pub mod metadata;
 pub mod nearest;
 pub mod patch;

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use model::{Problem, ProblemKind};
 use serde_json::{Map, Value};
 
@@ -31,6 +33,7 @@ struct Node {
     minimum: Option<f64>,
     maximum: Option<f64>,
     nullable: bool,
+    is_bytes: bool,
     keeps_unknown: bool,
     default: Option<Value>,
     list_map_keys: Vec<String>,
@@ -123,6 +126,7 @@ impl Compiler {
             minimum: schema["minimum"].as_f64(),
             maximum: schema["maximum"].as_f64(),
             nullable: schema["nullable"] == true,
+            is_bytes: schema["format"] == "byte",
             default: schema.get("default").cloned(),
             list_map_keys: texts(&schema["x-kubernetes-list-map-keys"]),
             is_set: schema["x-kubernetes-list-type"] == "set",
@@ -375,6 +379,11 @@ impl Schema {
 }
 
 fn check_bounds(node: &Node, value: &Value, path: &str, findings: &mut Findings) {
+    if node.is_bytes
+        && let Some(Err(error)) = value.as_str().map(|text| STANDARD.decode(text))
+    {
+        findings.problems.push(Problem::new(ProblemKind::TypeInvalid, path, format!("must be base64: {error}")));
+    }
     if !node.allowed.is_empty() && !node.allowed.contains(value) {
         let allowed: Vec<String> = node.allowed.iter().filter(|value| !value.is_null()).map(Value::to_string).collect();
         let detail = format!("{value}: supported values: {}", allowed.join(", "));

@@ -9,7 +9,11 @@ use crate::{Column, Kind, Problem, ProblemKind};
 pub fn kind() -> Kind {
     Kind {
         short_names: vec!["cm".into()],
-        columns: vec![Column::name(), Column::computed("Data", "string", count, "Number of entries"), Column::age()],
+        columns: vec![
+            Column::name(),
+            Column::computed("Data", "string", count, "How many entries the ConfigMap has, of text and of bytes"),
+            Column::age(),
+        ],
         validate: |object| key_problems(object, &["data", "binaryData"]),
         validate_change: frozen,
         ..Kind::new("", "v1", "ConfigMap", "configmaps", |generator| generator.subschema_for::<ConfigMap>())
@@ -18,7 +22,7 @@ pub fn kind() -> Kind {
 
 fn count(object: &Value, _: jiff::Timestamp) -> Value {
     let entries = ["data", "binaryData"].iter().filter_map(|field| object[field].as_object());
-    json!(entries.map(serde_json::Map::len).sum::<usize>().to_string())
+    json!(entries.map(serde_json::Map::len).sum::<usize>())
 }
 
 /// Keys of `data` may be file names and no more.
@@ -53,7 +57,7 @@ pub(crate) fn frozen(before: &Value, after: &Value) -> Vec<Problem> {
     if after["immutable"] != true {
         found.push(Problem::new(ProblemKind::Forbidden, "immutable", "field is immutable when `immutable` is set"));
     }
-    for field in ["data", "binaryData", "stringData"] {
+    for field in ["data", "binaryData"] {
         if before[field] != after[field] {
             found.push(Problem::new(ProblemKind::Forbidden, field, "field is immutable when `immutable` is set"));
         }

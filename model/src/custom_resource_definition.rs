@@ -19,7 +19,15 @@ pub fn kind() -> Kind {
         status: true,
         generation: true,
         keeps_unknown: true,
-        columns: vec![Column::name(), Column::path("Created At", "date", ".metadata.creationTimestamp", "When it was created")],
+        columns: vec![
+            Column::name(),
+            Column::path(
+                "Created At",
+                "date",
+                ".metadata.creationTimestamp",
+                "When the definition was created, as a time and not as an age",
+            ),
+        ],
         ..Kind::new(GROUP, "v1", "CustomResourceDefinition", "customresourcedefinitions", schema)
     }
 }

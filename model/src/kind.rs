@@ -192,12 +192,20 @@ impl Column {
 
     /// The object's name.
     pub fn name() -> Self {
-        Self { format: "name".into(), ..Self::path("Name", "string", ".metadata.name", "The name of the object") }
+        Self {
+            format: "name".into(),
+            ..Self::path("Name", "string", ".metadata.name", "The name of the object, which no other of its kind and namespace has")
+        }
     }
 
     /// How long ago the object was created.
     pub fn age() -> Self {
-        Self::computed("Age", "string", |object, now| age(&object["metadata"]["creationTimestamp"], now), "Time since creation")
+        Self::computed(
+            "Age",
+            "string",
+            |object, now| age(&object["metadata"]["creationTimestamp"], now),
+            "How long ago the object was created, in the two largest units",
+        )
     }
 }
 

@@ -14,6 +14,7 @@ mod problem;
 pub mod config_map;
 pub mod custom_resource_definition;
 pub mod event;
+pub mod lease;
 pub mod namespace;
 pub mod node;
 pub mod pod;
@@ -47,6 +48,7 @@ pub static KINDS: &[fn() -> Kind] = &[
     secret::kind,
     event::kind,
     custom_resource_definition::kind,
+    lease::kind,
     service_account::kind,
     rbac::cluster_role_binding,
     rbac::cluster_role,

@@ -20,7 +20,8 @@ pub async fn create(call: &Call) -> Result<Response> {
     let mode = call.query.field_validation("CreateOptions")?;
     let mut object = body::object(kind, &call.headers, &call.body)?;
     admit::place(kind, &call.place, &mut object)?;
-    let warnings = admit::shape(served, &mut object, mode)?;
+    let twice = body::duplicates(&call.headers, &call.body);
+    let warnings = admit::shape_of(served, &mut object, mode, &twice)?;
     let uid = uuid::Uuid::new_v4().to_string();
     admit::new_object(served, &mut object, call.server.clock.now(), &uid, &suffix(&uid))?;
     object["metadata"]["managedFields"] = owners::created(call, &object);

@@ -75,16 +75,29 @@ pub async fn delete_collection(call: &Call) -> Result<Response> {
                 Err(error @ Error::Conflict { .. }) if !is_redefined(&error) => {}
                 Err(other) => return Err(other.into()),
                 Ok(removed) => {
-                    items.push(call.served.read(&removed?.0));
+                    removed?;
+                    items.push(item(call, &entry));
                     break;
                 }
             }
         }
     }
     let kind = call.kind();
-    let metadata = json!({"resourceVersion": page.revision.to_string()});
+    let mut metadata = json!({"resourceVersion": page.revision.to_string()});
+    if !kind.keeps_unknown {
+        metadata["continue"] = json!("");
+    }
     let list = json!({"kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": metadata, "items": items});
     Ok(answer::value(accepted.format, StatusCode::OK, &list))
+}
+
+/// An object as it was before it was deleted, as lists have it.
+fn item(call: &Call, entry: &Entry) -> Value {
+    let mut object = call.served.read(entry);
+    if let Some(fields) = object.as_object_mut().filter(|_| call.kind().keeps_unknown) {
+        fields.retain(|name, _| name != "apiVersion" && name != "kind");
+    }
+    object
 }
 
 /// Marks or removes an object. Returns what is left of it, and whether it is gone.

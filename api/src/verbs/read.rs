@@ -67,7 +67,7 @@ impl Selection {
             let known =
                 ["metadata.name", "metadata.namespace"].contains(&field) || kind.selectable_fields.iter().any(|other| other == field);
             if !known {
-                return Err(Status::bad_request(format!("{field:?} is not a known field selector: only {}", selectable(kind))));
+                return Err(Status::bad_request(unsupported(kind, field)));
             }
         }
         Ok(Self { labels, fields })
@@ -82,6 +82,13 @@ impl Selection {
     pub fn matches(&self, object: &Value) -> bool {
         self.labels.matches(object) && self.fields.matches(object)
     }
+}
+
+fn unsupported(kind: &Kind, field: &str) -> String {
+    if kind.defined || ["Secret", "Event", "Pod", "Node"].contains(&kind.kind.as_str()) {
+        return format!("field label not supported: {field}");
+    }
+    format!("{field:?} is not a known field selector: only {}", selectable(kind))
 }
 
 fn selectable(kind: &Kind) -> String {
@@ -115,7 +122,7 @@ pub async fn list(call: &Call) -> Result<Response> {
         if selection.is_empty() {
             metadata["remainingItemCount"] = json!(remaining);
         }
-    } else if !kind.group.is_empty() && !kind.group.ends_with(".k8s.io") {
+    } else if !kind.keeps_unknown {
         metadata["continue"] = json!("");
     }
     Ok(respond_list(call, accepted, &chosen, &metadata))
@@ -191,7 +198,11 @@ fn respond_list(call: &Call, accepted: Accepted, entries: &[Entry], metadata: &V
         View::Whole => return answer::json_bytes(accepted.format, StatusCode::OK, list_json(&call.served, entries, metadata)),
         View::Table => {
             let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
-            table(kind, &objects(), metadata, include, true, call.server.clock.now())
+            let mut metadata = metadata.clone();
+            if let Some(fields) = metadata.as_object_mut() {
+                fields.retain(|_, value| value != "");
+            }
+            table(kind, &objects(), &metadata, include, true, call.server.clock.now())
         }
         View::Metadata => {
             let items: Vec<Value> = objects().iter().map(answer::metadata_only).collect();

@@ -23,7 +23,8 @@ pub async fn update(call: &Call, only_status: bool) -> Result<Response> {
     let mut sent = body::object(kind, &call.headers, &call.body)?;
     admit::place(kind, &call.place, &mut sent)?;
     named(call, &sent)?;
-    let warnings = admit::shape(&call.served, &mut sent, mode)?;
+    let twice = body::duplicates(&call.headers, &call.body);
+    let warnings = admit::shape_of(&call.served, &mut sent, mode, &twice)?;
     let version = sent_version(&sent)?;
     let entry = change(call, version, only_status, dry_run, |before| {
         if version.is_none() && needs_version(kind) {
@@ -56,6 +57,7 @@ pub async fn patch(call: &Call, only_status: bool) -> Result<Response> {
     let mode = call.query.field_validation("PatchOptions")?;
     let patch = Patch::read(call)?;
     let version = patch.version()?;
+    let twice = body::duplicates(&call.headers, &call.body);
     let mut warnings = Vec::new();
     let entry = change(call, version, only_status, dry_run, |before| {
         let mut object = before.clone();
@@ -67,7 +69,7 @@ pub async fn patch(call: &Call, only_status: bool) -> Result<Response> {
         if let Some(uid) = object["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty() && before["metadata"]["uid"] != *uid) {
             return Err(Status::immutable(kind, call.name()?, "metadata.uid", uid));
         }
-        warnings = admit::shape(&call.served, &mut object, mode).map_err(unreadable)?;
+        warnings = admit::shape_of(&call.served, &mut object, mode, &twice).map_err(unreadable)?;
         Ok(object)
     })
     .await?;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use store::{Batch, Entry, Event, ListOptions, Watch};
 
 use super::read::Selection;
-use crate::answer::{View, metadata_only};
+use crate::answer::{Format, View, metadata_only};
 use crate::query::not_a_number;
 use crate::registry::Served;
 use crate::serve::Call;
@@ -39,6 +39,9 @@ struct Writer {
 /// Watches objects. Errors: 400, 422; a version no longer kept is an ERROR event with a 410.
 pub async fn watch(call: &Call) -> Result<Response> {
     let accepted = call.accepted()?;
+    if accepted.format != Format::Json {
+        return Err(Status::not_acceptable("application/json;stream=watch"));
+    }
     let kind = call.kind();
     let selection = Selection::parse(kind, &call.query, call.place.name.as_deref())?;
     let initial = check_options(call)?;

@@ -4,5 +4,6 @@
 mod access;
 mod crud;
 mod definitions;
+mod forms;
 mod patches;
 mod server;

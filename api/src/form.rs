@@ -1,0 +1,68 @@
+//! The outer form of an answer: indented for people who look at it, compressed for whoever takes a large one so.
+
+use std::io::Write as _;
+
+use axum::body::Body;
+use axum::response::Response;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT, VARY};
+use http::{HeaderValue, Request};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+
+use crate::query::Query;
+
+/// Smaller answers are not worth compressing.
+const GZIP_BYTES_MIN: u64 = 128 * 1024;
+
+/// What the caller takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Form {
+    pretty: bool,
+    gzip: bool,
+}
+
+impl Form {
+    /// As a request asks: `pretty=true`, or a program that shows answers to people and does not say `pretty=false`.
+    pub fn of(request: &Request<Body>) -> Self {
+        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let by_people = ["curl", "Wget", "Mozilla/5.0"].iter().any(|agent| header(USER_AGENT).starts_with(agent));
+        let pretty = if query.has("pretty") { query.is_true("pretty") || query.get("pretty").is_none() } else { by_people };
+        let gzip = header(ACCEPT_ENCODING).split(',').any(|word| word.trim().split(';').next() == Some("gzip"));
+        Self { pretty, gzip }
+    }
+
+    /// The answer in this form. Streams stay as they are.
+    pub async fn give(self, response: Response) -> Response {
+        let Some(size) = response.body().size_hint().exact() else { return response };
+        let json = response.headers().get(CONTENT_TYPE).is_some_and(|of| of.as_bytes().starts_with(b"application/json"));
+        let pretty = self.pretty && json;
+        let gzip = self.gzip && (size >= GZIP_BYTES_MIN || (pretty && size >= GZIP_BYTES_MIN / 2));
+        if !pretty && !gzip {
+            return response;
+        }
+        let (mut parts, body) = response.into_parts();
+        let Ok(collected) = body.collect().await else { return Response::from_parts(parts, Body::empty()) };
+        let mut bytes = collected.to_bytes().to_vec();
+        if pretty && let Ok(value) = serde_json::from_slice::<Value>(&bytes) {
+            bytes = serde_json::to_vec_pretty(&value).unwrap_or(bytes);
+            bytes.push(b'\n');
+        }
+        if gzip && let Some(zipped) = zipped(&bytes) {
+            bytes = zipped;
+            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            parts.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
+        parts.headers.remove(CONTENT_LENGTH);
+        Response::from_parts(parts, Body::from(bytes))
+    }
+}
+
+fn zipped(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    encoder.write_all(bytes).ok()?;
+    encoder.finish().ok()
+}

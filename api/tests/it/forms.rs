@@ -1,0 +1,102 @@
+//! The outer form of answers, and what whoever writes is told.
+
+use std::io::Read as _;
+
+use axum::body::Body;
+use http::Request;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::server::Server;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+async fn bytes(server: &Server, uri: &str, header: (&str, &str)) -> (Option<String>, Vec<u8>) {
+    let request = Request::get(uri).header(header.0, header.1).body(Body::empty()).unwrap();
+    let response = server.router.clone().oneshot(request).await.unwrap();
+    let encoding = response.headers().get("content-encoding").map(|value| value.to_str().unwrap().to_owned());
+    (encoding, response.into_body().collect().await.unwrap().to_bytes().to_vec())
+}
+
+#[tokio::test]
+async fn a_large_answer_is_compressed_for_whoever_takes_it_so() {
+    let server = Server::start().await;
+    server.post(MAPS, json!({"metadata": {"name": "small"}})).await.expect(201);
+    server.post(MAPS, json!({"metadata": {"name": "large"}, "data": {"k": "x".repeat(200_000)}})).await.expect(201);
+    let take = ("accept-encoding", "br;q=1.0, gzip");
+    assert_eq!(bytes(&server, &format!("{MAPS}/small"), take).await.0, None);
+    assert_eq!(bytes(&server, &format!("{MAPS}/large"), ("accept", "*/*")).await.0, None);
+    let (encoding, body) = bytes(&server, &format!("{MAPS}/large"), take).await;
+    assert_eq!(encoding.as_deref(), Some("gzip"));
+    assert!(body.len() < 10_000);
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(body.as_slice()).read_to_string(&mut text).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["data"]["k"].as_str().unwrap().len(), 200_000);
+}
+
+#[tokio::test]
+async fn people_get_answers_that_they_can_read() {
+    let server = Server::start().await;
+    let lines =
+        async |uri: &str, agent: &str| bytes(&server, uri, ("user-agent", agent)).await.1.iter().filter(|byte| **byte == b'\n').count();
+    assert!(lines("/api/v1/namespaces/default", "curl/8.0").await > 5);
+    assert!(lines("/api/v1/namespaces/none", "curl/8.0").await > 5, "refusals too");
+    assert!(lines("/api/v1/namespaces/default?pretty=true", "kubectl").await > 5);
+    assert!(lines("/api/v1/namespaces/default?pretty=false", "curl/8.0").await <= 1);
+    assert!(lines("/api/v1/namespaces/default", "kubectl").await <= 1);
+}
+
+#[tokio::test]
+async fn a_field_that_is_there_twice_is_told_or_refused() {
+    let server = Server::start().await;
+    let twice = r#"{"metadata": {"name": "a"}, "data": {"k": "1", "k": "2"}}"#;
+    let strict = server.post(&format!("{MAPS}?fieldValidation=Strict"), twice).await.refused(400, "BadRequest");
+    assert!(strict.ends_with("strict decoding error: duplicate field \"data.k\""), "{strict}");
+    let warned = server.post(MAPS, twice).await.expect(201);
+    assert_eq!((warned.warnings.len(), &warned.body["data"]["k"]), (1, &json!("2")));
+    let silent = server.merge(&format!("{MAPS}/a?fieldValidation=Ignore"), r#"{"data": {"k": "1", "k": "3"}}"#).await.expect(200);
+    assert_eq!((silent.warnings.len(), &silent.body["data"]["k"]), (0, &json!("3")));
+}
+
+#[tokio::test]
+async fn plain_text_of_a_secret_is_never_kept_as_such() {
+    let server = Server::start().await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let created = server.post(secrets, json!({"metadata": {"name": "s"}, "stringData": {"k": "v"}})).await.expect(201);
+    assert_eq!((&created.body["data"]["k"], &created.body["stringData"]), (&json!("dg=="), &Value::Null));
+    let bad = server.post(secrets, json!({"metadata": {"name": "t"}, "data": {"k": "no base64"}})).await;
+    assert!(bad.refused(400, "BadRequest").contains("data[k]: must be base64"));
+    let other = server.merge(&format!("{secrets}/s"), json!({"type": "kubernetes.io/tls"})).await.refused(422, "Invalid");
+    assert!(other.contains("type: Invalid value: \"kubernetes.io/tls\": field is immutable"), "{other}");
+}
+
+#[tokio::test]
+async fn whoever_leads_can_be_written_down() {
+    let server = Server::start().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let spec = json!({"holderIdentity": "a", "leaseDurationSeconds": 15, "renewTime": "2026-01-02T03:04:05.000000Z"});
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}, "spec": spec});
+    let mut held = server.post(leases, &lease).await.expect(201).body;
+    assert_eq!(held["spec"], spec);
+    held["spec"]["holderIdentity"] = json!("b");
+    server.put(&format!("{leases}/l"), &held).await.expect(200);
+    assert!(server.put(&format!("{leases}/l"), &held).await.refused(409, "Conflict").contains("has been modified"));
+    held["metadata"]["resourceVersion"] = Value::Null;
+    held["spec"]["leaseDurationSeconds"] = json!(0);
+    server.merge(&format!("{leases}/l"), json!({"spec": {"leaseDurationSeconds": 0}})).await.refused(422, "Invalid");
+}
+
+#[tokio::test]
+async fn what_cannot_be_given_is_not_given_in_another_form() {
+    let server = Server::start().await;
+    let code = async |uri: &str, accept: &str| {
+        let request = Request::get(uri).header("accept", accept).body(Body::empty()).unwrap();
+        server.router.clone().oneshot(request).await.unwrap().status().as_u16()
+    };
+    let beta = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+    assert_eq!(code("/apis", beta).await, 406);
+    assert_eq!(code("/apis", &format!("{beta},application/json")).await, 200);
+    assert_eq!(code(&format!("{MAPS}?watch=true"), "application/yaml").await, 406);
+    assert_eq!(code(MAPS, "application/yaml").await, 200);
+}
