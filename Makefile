@@ -55,6 +55,7 @@ test: need tools ## Check and test everything
 bench: need ## Measure beside peers; needs haproxy, wrk and etcd
 	cargo build --release --locked -p conductor -p hello -p xtask
 	cargo build --release --locked -p router --features builtin --example serve
+	cargo build --release --locked -p store --features embedded --example writes
 	@$(TARGET)/release/xtask bench
 
 .PHONY: tidy

@@ -28,9 +28,10 @@ impl NodeConnector for NoNodes {
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let store = Arc::new(store::memory::Memory::new());
-    let viewer = User { name: "viewer".into(), groups: Vec::new() };
+    let viewer = User::new("viewer", []);
     let access = Access::default().with_token("admin", User::master("admin")).with_token("viewer-token", viewer);
     let api = Api::new(store, Arc::new(Wall), access, Arc::new(NoNodes));
+    api.prepare().await.map_err(std::io::Error::other)?;
     let port = std::env::args().nth(1).unwrap_or_else(|| "0".into());
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     println!("http://{}", listener.local_addr()?);

@@ -1,124 +1,157 @@
 //! Who asks, and whether they may.
+//!
+//! [`authenticate`] finds out who asks, [`impersonate`] whom they want to be taken for, [`authorize`] whether they may do it.
+//! Roles and bindings are objects like others; [`policies`] follows them, and `logic::rbac` decides.
 
-use std::collections::HashMap;
+mod account_tokens;
+mod authenticate;
+mod authorize;
+mod default_roles;
+mod grants;
+mod impersonate;
+mod policies;
+mod reviews;
+mod stored_tokens;
+mod token_requests;
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use logic::rbac::Asker;
 use model::Kind;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::path::Place;
-use crate::status::{Result, Status};
+pub use account_tokens::{AccountKey, NotAKey};
+pub use authenticate::authenticate;
+pub use authorize::{authorize, authorize_path, verb};
+pub use default_roles::make as make_default_roles;
+pub use grants::check as check_grant;
+pub use impersonate::impersonate;
+pub use policies::Policies;
+pub use reviews::answer as answer_review;
+pub use token_requests::create as create_token;
+
+/// The group of everybody who said who they are.
+const AUTHENTICATED: &str = "system:authenticated";
+/// The group of those who may do everything.
+const MASTERS: &str = "system:masters";
+/// How the name of a ServiceAccount, as a user, begins.
+const ACCOUNT: &str = "system:serviceaccount:";
 
 /// Somebody who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {
     /// The name: `admin`, `system:anonymous`, `system:conductor:service`.
     pub name: String,
+    /// What tells apart users that had the same name one after another; may be empty.
+    pub uid: String,
     /// The groups; a member of `system:masters` may do everything.
     pub groups: Vec<String>,
+    /// What else whoever vouches for the user says of them.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 /// A request extension: who asks is known already. Set by the process itself, never read from a header.
 #[derive(Debug, Clone)]
 pub struct Identity(pub User);
 
-/// Which bearer tokens there are. Only their hashes are kept.
+/// Who is let in: the bearer tokens there are, of which only the hashes are kept, and the key that signs those of ServiceAccounts.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     tokens: HashMap<[u8; 32], User>,
+    account_key: Option<Arc<AccountKey>>,
 }
 
 impl User {
+    /// A user of this name, in these groups and in that of everybody who said who they are.
+    pub fn new(name: &str, groups: impl IntoIterator<Item = String>) -> Self {
+        let mut user = Self { name: name.into(), groups: groups.into_iter().collect(), ..Self::default() };
+        user.join(AUTHENTICATED);
+        user
+    }
+
     /// A user that may do everything.
     pub fn master(name: &str) -> Self {
-        Self { name: name.into(), groups: vec!["system:masters".into(), "system:authenticated".into()] }
+        Self::new(name, [MASTERS.to_owned()])
     }
 
     fn anonymous() -> Self {
-        Self { name: "system:anonymous".into(), groups: vec!["system:unauthenticated".into()] }
+        Self { name: "system:anonymous".into(), groups: vec!["system:unauthenticated".into()], ..Self::default() }
+    }
+
+    /// A ServiceAccount as a user.
+    fn account(namespace: &str, name: &str) -> Self {
+        Self::new(&format!("{ACCOUNT}{namespace}:{name}"), account_groups(namespace))
+    }
+
+    fn join(&mut self, group: &str) {
+        if !self.groups.iter().any(|other| other == group) {
+            self.groups.push(group.to_owned());
+        }
     }
 
     fn is_master(&self) -> bool {
-        self.groups.iter().any(|group| group == "system:masters")
+        self.groups.iter().any(|group| group == MASTERS)
     }
+
+    fn asker(&self) -> Asker<'_> {
+        Asker { name: &self.name, groups: &self.groups }
+    }
+
+    /// The user as reviews tell of it.
+    fn to_value(&self) -> Value {
+        let mut value = json!({"username": self.name});
+        if !self.uid.is_empty() {
+            value["uid"] = json!(self.uid);
+        }
+        if !self.groups.is_empty() {
+            value["groups"] = json!(self.groups);
+        }
+        if !self.extra.is_empty() {
+            value["extra"] = json!(self.extra);
+        }
+        value
+    }
+}
+
+/// The groups that every ServiceAccount of a namespace is in.
+fn account_groups(namespace: &str) -> [String; 2] {
+    ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]
+}
+
+/// Namespace and name of the ServiceAccount that a user's name stands for.
+fn account_of(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix(ACCOUNT)?.split_once(':')?;
+    (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))
 }
 
 impl Access {
     /// Adds a token.
     #[must_use]
     pub fn with_token(mut self, token: &str, mut user: User) -> Self {
-        if !user.groups.iter().any(|group| group == "system:authenticated") {
-            user.groups.push("system:authenticated".into());
-        }
-        self.tokens.insert(Sha256::digest(token).into(), user);
+        user.join(AUTHENTICATED);
+        self.tokens.insert(hash(token), user);
         self
     }
 
-    /// Who a request's headers say that it is from. Errors: 401 for a token that is none of ours.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<User> {
-        let Some(header) = headers.get(AUTHORIZATION) else { return Ok(User::anonymous()) };
-        let text = header.to_str().unwrap_or_default();
-        let Some(("Bearer" | "bearer", token)) = text.split_once(' ') else { return Ok(User::anonymous()) };
-        let digest: [u8; 32] = Sha256::digest(token.trim()).into();
-        self.tokens.get(&digest).cloned().ok_or_else(Status::unauthorized)
+    /// Sets the key that signs tokens of ServiceAccounts. Without one none can be had.
+    #[must_use]
+    pub fn with_account_key(mut self, key: AccountKey) -> Self {
+        self.account_key = Some(Arc::new(key));
+        self
     }
 }
 
-/// Whether `user` may do `verb` at a resource path. Errors: 403.
-pub fn authorize(user: &User, verb: &str, place: &Place) -> Result<()> {
-    if user.is_master() {
-        return Ok(());
-    }
-    let resource = match &place.subresource {
-        Some(subresource) => format!("{}/{subresource}", place.resource),
-        None => place.resource.clone(),
-    };
-    let scope = match &place.namespace {
-        Some(namespace) => format!("in the namespace {namespace:?}"),
-        None => "at the cluster scope".into(),
-    };
-    let message = format!("User {:?} cannot {verb} resource {resource:?} in API group {:?} {scope}", user.name, place.group);
-    let name = place.name.clone().unwrap_or_default();
-    let subject = if place.group.is_empty() { place.resource.clone() } else { format!("{}.{}", place.resource, place.group) };
-    let quoted = if name.is_empty() { String::new() } else { format!(" {name:?}") };
-    let mut details = json!({"name": name, "group": place.group, "kind": place.resource});
-    if let Some(fields) = details.as_object_mut() {
-        fields.retain(|_, value| value != "");
-    }
-    Err(Status::forbidden(details, format!("{subject}{quoted} is forbidden: {message}")))
-}
-
-/// Whether `user` may read a path that is no resource. Errors: 403.
-pub fn authorize_path(user: &User, path: &str) -> Result<()> {
-    let open = ["/version", "/healthz", "/livez", "/readyz"];
-    let is_open = open.iter().any(|open| path.strip_prefix(open).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
-    let discovers = ["/api", "/apis", "/openapi", "/"].iter().any(|prefix| path.starts_with(prefix));
-    if is_open || user.is_master() || (discovers && user.groups.iter().any(|group| group == "system:authenticated")) {
-        return Ok(());
-    }
-    let message = format!("forbidden: User {:?} cannot get path {path:?}", user.name);
-    Err(Status::forbidden(json!({}), message))
-}
-
-/// The name of the verb in access rules, for a method at a place.
-pub fn verb(method: &http::Method, place: &Place, watch: bool) -> &'static str {
-    match (method.as_str(), &place.name) {
-        ("GET" | "HEAD", _) if watch || place.watch => "watch",
-        ("GET" | "HEAD", Some(_)) => "get",
-        ("GET" | "HEAD", None) => "list",
-        ("POST", _) => "create",
-        ("PUT", _) => "update",
-        ("PATCH", _) => "patch",
-        ("DELETE", None) => "deletecollection",
-        ("DELETE", Some(_)) => "delete",
-        _ => "",
-    }
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
 }
 
 /// The verbs that discovery lists for a kind.
 pub fn verbs(kind: &Kind) -> Vec<&'static str> {
+    if !kind.kept {
+        return vec!["create"];
+    }
     let mut verbs = vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
     if kind.defined {
         verbs = vec!["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
@@ -134,29 +167,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_known_tokens_pass() {
-        let access = Access::default().with_token("secret", User::master("admin"));
-        let with = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(AUTHORIZATION, text.parse().unwrap());
-            access.authenticate(&headers)
-        };
-        assert_eq!(with("Bearer secret").unwrap().name, "admin");
-        assert_eq!(with("Bearer other").unwrap_err().code, 401);
-        assert_eq!(with("Basic c2VjcmV0").unwrap().name, "system:anonymous");
-        assert_eq!(access.authenticate(&HeaderMap::new()).unwrap().name, "system:anonymous");
-    }
-
-    #[test]
-    fn a_stranger_may_see_the_version_and_nothing_else() {
-        let stranger = User::anonymous();
-        assert!(authorize_path(&stranger, "/version").is_ok());
-        assert!(authorize_path(&stranger, "/livez/ping").is_ok());
-        assert!(authorize_path(&stranger, "/versions").is_err());
-        assert!(authorize_path(&stranger, "/apis").is_err());
-        let place = Place::parse("/api/v1/namespaces/a/pods/b").unwrap();
-        let refusal = authorize(&stranger, "get", &place).unwrap_err();
-        assert_eq!(refusal.code, 403);
-        assert!(refusal.message.starts_with("pods \"b\" is forbidden: User \"system:anonymous\" cannot get resource \"pods\""));
+    fn the_name_of_an_account_has_its_namespace() {
+        assert_eq!(account_of("system:serviceaccount:a:b"), Some(("a", "b")));
+        for other in ["system:serviceaccount:a:", "system:serviceaccount::b", "system:serviceaccount:a:b:c", "jane"] {
+            assert_eq!(account_of(other), None, "{other}");
+        }
+        assert_eq!(User::account("a", "b").groups, ["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"]);
     }
 }

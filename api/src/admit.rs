@@ -207,6 +207,12 @@ fn name_problems(kind: &Kind, metadata: &Value) -> Vec<Problem> {
     if name.is_empty() {
         return vec![Problem::required("metadata.name", "name or generateName is required")];
     }
+    if kind.group == model::rbac::GROUP {
+        return model::check_path_segment(name)
+            .into_iter()
+            .map(|text| Problem::invalid("metadata.name", format!("{name:?}: {text}")))
+            .collect();
+    }
     let is_label = !kind.group.is_empty() && kind.kind == "Service" || kind.kind == "Namespace";
     let texts = if is_label { check_label(name) } else { check_subdomain(name) };
     texts.into_iter().map(|text| Problem::invalid("metadata.name", format!("{name:?}: {text}"))).collect()

@@ -41,6 +41,18 @@ pub fn duplicates(headers: &HeaderMap, body: &Bytes) -> Vec<String> {
     }
 }
 
+/// A body as an object of a kind that is no resource, such as an Eviction; one that is empty has no fields.
+/// Errors: 400 for what cannot be read or is another kind, 415 for an unknown media type.
+pub fn typed(group: &str, kind: &str, headers: &HeaderMap, body: &Bytes) -> Result<Value> {
+    let value = if body.is_empty() { Value::Null } else { decode(kind, true, headers, body)? };
+    let (api_version, found) = (value["apiVersion"].as_str().unwrap_or_default(), value["kind"].as_str().unwrap_or_default());
+    let is_other = !found.is_empty() && found != kind || !api_version.is_empty() && !api_version.starts_with(&format!("{group}/"));
+    if is_other || !(value.is_object() || value.is_null()) {
+        return Err(unrecognized(kind, &format!("expected {group}, Kind={kind}, found {api_version}, Kind={found}")));
+    }
+    Ok(value)
+}
+
 /// A body as the options of a deletion; an empty one has none.
 pub fn options(headers: &HeaderMap, body: &Bytes) -> Result<Value> {
     if body.is_empty() { Ok(Value::Null) } else { decode("DeleteOptions", true, headers, body) }

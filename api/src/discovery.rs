@@ -127,7 +127,8 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
             "verbs": access::verbs(kind), "shortNames": kind.short_names, "categories": kind.categories, "storageVersionHash": hash,
         });
         if let Some(fields) = resource.as_object_mut() {
-            fields.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
+            fields
+                .retain(|name, value| value.as_array().is_none_or(|list| !list.is_empty()) && (kind.kept || name != "storageVersionHash"));
         }
         list.push(resource);
         for (name, api, kind_name, verbs) in subresources(served) {
@@ -158,8 +159,16 @@ fn subresources(served: &Served) -> Vec<Subresource> {
         found.push(("scale".into(), Some(("autoscaling", "v1")), "Scale".into(), change()));
     }
     for (name, verbs) in &kind.subresources {
-        let of = if name == "binding" { "Binding".into() } else { kind.kind.clone() };
-        found.push((name.clone(), None, of, verbs.clone()));
+        let (api, of) = match name.as_str() {
+            "attach" => (None, "PodAttachOptions"),
+            "binding" => (None, "Binding"),
+            "eviction" => (Some(("policy", "v1")), "Eviction"),
+            "exec" => (None, "PodExecOptions"),
+            "portforward" => (None, "PodPortForwardOptions"),
+            "token" => (Some((model::review::AUTHENTICATION, "v1")), "TokenRequest"),
+            _ => (None, kind.kind.as_str()),
+        };
+        found.push((name.clone(), api, of.to_owned(), verbs.clone()));
     }
     found
 }

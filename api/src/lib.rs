@@ -34,7 +34,9 @@ use axum::Router;
 use model::Clock;
 use store::Store;
 
-pub use access::{Access, Identity, User};
+use access::Policies;
+
+pub use access::{Access, AccountKey, Identity, NotAKey, User};
 pub use pod_streams::NodeConnector;
 pub use registry::{Registry, Served};
 pub use status::Status;
@@ -54,6 +56,7 @@ struct Server {
     kinds: definitions::Kinds,
     clock: Arc<dyn Clock>,
     access: Access,
+    policies: Policies,
     nodes: Arc<dyn NodeConnector>,
 }
 
@@ -61,7 +64,12 @@ impl Api {
     /// An API over `store` that knows the kinds of [`model::KINDS`].
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, access: Access, nodes: Arc<dyn NodeConnector>) -> Self {
         let kinds = definitions::Kinds::new(model::KINDS.iter().map(|kind| kind()));
-        Self { server: Arc::new(Server { store, kinds, clock, access, nodes }) }
+        Self { server: Arc::new(Server { store, kinds, clock, access, policies: Policies::default(), nodes }) }
+    }
+
+    /// Makes the roles and bindings that people expect; done once before anybody is served. Errors: those of the store.
+    pub async fn prepare(&self) -> store::Result<()> {
+        access::make_default_roles(&self.server).await
     }
 
     /// The API for callers that prove who they are with a bearer token, or stay anonymous.

@@ -43,7 +43,10 @@ pub fn encode(kind: &Kind, object: Value) -> Vec<u8> {
         metadata.shift_remove("resourceVersion");
         metadata.retain(|_, value| !value.is_null());
     }
-    serde_json::to_vec(&ordered).unwrap_or_default()
+    let mut bytes = serde_json::to_vec(&ordered).unwrap_or_default();
+    // They stay in memory for as long as the object does.
+    bytes.shrink_to_fit();
+    bytes
 }
 
 /// An entry as an object, with its resourceVersion; one that was never stored has none.

@@ -1,15 +1,16 @@
-//! The way to what runs on a node: its logs.
+//! The way to what runs on a node: its logs, programs run in it, its ports.
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;
+use http::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-use crate::object;
 use crate::serve::Call;
 use crate::status::{Result, Status};
+use crate::{access, object};
 
 /// Finds the agent of a node. In one process the agent's own router; across machines one that forwards.
 pub trait NodeConnector: Send + Sync + 'static {
@@ -18,31 +19,77 @@ pub trait NodeConnector: Send + Sync + 'static {
 }
 
 const LOG_PARAMETERS: [&str; 7] = ["follow", "previous", "tailLines", "sinceSeconds", "sinceTime", "timestamps", "limitBytes"];
+const CONNECT_PARAMETERS: [&str; 6] = ["command", "stdin", "stdout", "stderr", "tty", "ports"];
 
 /// `GET …/pods/NAME/log`: what a container wrote.
 pub async fn log(call: &Call) -> Result<Response> {
+    let pod = pod(call).await?;
+    let mut query = format!("container={}", container_of(&pod, call.query.get("container"))?);
+    for (parameter, value) in call.query.pairs() {
+        if LOG_PARAMETERS.contains(&parameter.as_str()) {
+            query.push_str(&format!("&{parameter}={}", escaped(value)));
+        }
+    }
+    ask(call, &pod, "log", &query, Request::new(Body::empty())).await
+}
+
+/// `…/pods/NAME/exec`, `/attach` and `/portforward`: a WebSocket to a Pod, which its node's agent answers. Who opens one with GET
+/// must be allowed to `create` as well, since it changes things. Errors: 400 for a request that is no WebSocket's.
+pub async fn connect(call: &Call, subresource: &str) -> Result<Response> {
+    access::authorize(&call.server, &call.user, "create", &call.place, &call.query).await?;
+    let pod = pod(call).await?;
+    let mut query = String::new();
+    if subresource != "portforward" {
+        query = format!("container={}", container_of(&pod, call.query.get("container"))?);
+    }
+    for (parameter, value) in call.query.pairs() {
+        if CONNECT_PARAMETERS.contains(&parameter.as_str()) {
+            query.push_str(&format!("&{parameter}={}", escaped(value)));
+        }
+    }
+    let is_websocket = call.headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if !is_websocket {
+        return Err(Status::bad_request(format!("pods/{subresource} is a WebSocket: expected the header Upgrade: websocket")));
+    }
+    let mut request = Request::new(Body::empty());
+    *request.extensions_mut() = call.extensions.clone();
+    for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION] {
+        if let Some(value) = call.headers.get(&name) {
+            request.headers_mut().insert(name, value.clone());
+        }
+    }
+    for value in call.headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
+        request.headers_mut().append(SEC_WEBSOCKET_PROTOCOL, value.clone());
+    }
+    ask(call, &pod, subresource, &query, request).await
+}
+
+async fn pod(call: &Call) -> Result<Value> {
     let (kind, name) = (&call.served.kind, call.name()?);
     let entry = call.server.store.get(&call.key(name), None).await?.ok_or_else(|| Status::not_found(kind, name))?;
-    let pod = object::decode(&entry);
-    let container = container_of(&pod, call.query.get("container"))?;
+    Ok(object::decode(&entry))
+}
+
+/// Asks the agent of a Pod's node.
+async fn ask(call: &Call, pod: &Value, what: &str, query: &str, mut request: Request<Body>) -> Result<Response> {
     let Some(node) = pod["spec"]["nodeName"].as_str().filter(|node| !node.is_empty()) else {
-        return Err(Status::bad_request(format!("pod {name} does not have a host assigned")));
+        return Err(Status::bad_request(format!("pod {} does not have a host assigned", call.name()?)));
     };
     let Some(agent) = call.server.nodes.connect(node) else {
         return Err(Status::unavailable(format!("the agent of node {node} cannot be reached")));
     };
-    let mut uri = format!("/pods/{}/log?container={container}", pod["metadata"]["uid"].as_str().unwrap_or_default());
-    for (parameter, value) in call.query.pairs() {
-        if LOG_PARAMETERS.contains(&parameter.as_str()) && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-:.+".contains(&byte))
-        {
-            uri.push_str(&format!("&{parameter}={}", value.replace('+', "%2B")));
-        }
-    }
-    let request = Request::get(uri).body(Body::empty()).map_err(|error| Status::internal(error.to_string()))?;
+    let uri = format!("/pods/{}/{what}?{query}", pod["metadata"]["uid"].as_str().unwrap_or_default());
+    *request.uri_mut() = uri.parse().map_err(|error: http::uri::InvalidUri| Status::bad_request(error.to_string()))?;
     match agent.oneshot(request).await {
         Ok(response) => Ok(response),
         Err(never) => match never {},
     }
+}
+
+/// A value as part of a query.
+fn escaped(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 fn container_of(pod: &Value, asked: Option<&str>) -> Result<String> {

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use model::Kind;
 use store::Transaction;
 
-use crate::access::{Identity, authorize, authorize_path, verb};
+use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
 use crate::form::Form;
 use crate::path::Place;
 use crate::query::Query;
@@ -26,10 +26,13 @@ const TRIES_MAX: usize = 8;
 /// A request for a resource, with all that its verb needs.
 pub struct Call {
     pub server: Arc<Server>,
+    pub user: User,
     pub served: Arc<Served>,
     pub place: Place,
     pub query: Query,
     pub headers: HeaderMap,
+    /// What the connection lets be done with it: what an upgrade needs.
+    pub extensions: http::Extensions,
     pub body: Bytes,
 }
 
@@ -86,23 +89,24 @@ async fn route(server: Arc<Server>, request: Request<Body>) -> Result<Response> 
     let (parts, body) = request.into_parts();
     let user = match parts.extensions.get::<Identity>() {
         Some(Identity(user)) => user.clone(),
-        None => server.access.authenticate(&parts.headers)?,
+        None => authenticate(&server, &parts.headers).await?,
     };
+    let user = impersonate(&server, user, &parts.headers).await?;
     let path = parts.uri.path();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let Some(place) = Place::parse(path) else {
-        authorize_path(&user, path)?;
+        authorize_path(&server, &user, &parts.method, path).await?;
         let registry = server.kinds().await?;
         return elsewhere(&registry, &parts.method, path, &parts.headers);
     };
     let is_watch = query.is_true("watch") || place.watch;
-    authorize(&user, verb(&parts.method, &place, is_watch), &place)?;
+    authorize(&server, &user, verb(&parts.method, &place, is_watch), &place, &query).await?;
     let registry = server.kinds().await?;
     let Some(served) = registry.find(&place.group, &place.version, &place.resource).cloned() else {
         return Ok(unknown(&registry, &place));
     };
     let body = read(body).await?;
-    let mut call = Call { server, served, place, query, headers: parts.headers, body };
+    let mut call = Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body };
     for _ in 0..TRIES_MAX {
         match dispatch(&call, &parts.method, is_watch).await {
             // Its definition changed between the reading of the object and the writing of it.
@@ -177,6 +181,9 @@ async fn dispatch(call: &Call, method: &Method, is_watch: bool) -> Result<Respon
         return Ok(page_not_found());
     }
     let misplaced = kind.is_namespaced() && call.place.namespace.is_none();
+    if !kind.kept {
+        return if method == Method::POST && !named { access::answer_review(call).await } else { Err(Status::method_not_allowed()) };
+    }
     match (method.as_str(), named) {
         ("GET", _) if is_watch => verbs::watch(call).await,
         ("GET", false) => verbs::list(call).await,
@@ -201,6 +208,9 @@ async fn subresources(call: &Call, method: &Method, subresource: &str) -> Result
         ("status", "PATCH") if kind.status => verbs::patch(call, true).await,
         ("scale", "GET" | "PUT" | "PATCH") if call.has_scale() => verbs::scale(call, method).await,
         ("log", "GET") if known("log") => pod_streams::log(call).await,
+        ("exec" | "attach" | "portforward", "GET" | "POST") if known(subresource) => pod_streams::connect(call, subresource).await,
+        ("eviction", "POST") if known("eviction") => verbs::evict(call).await,
+        ("token", "POST") if known("token") => access::create_token(call).await,
         ("binding", "POST") if known("binding") => verbs::bind(call).await,
         ("finalize", "PUT") if known("finalize") => verbs::finalize(call).await,
         ("status" | "scale", method)

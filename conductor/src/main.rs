@@ -12,6 +12,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// The C library's own keeps the API busy with itself for a third of its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -31,7 +35,10 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     // A shim must be the only thing in its process: nothing is begun before it.
     if args.next().is_some_and(|first| first == "shim") {
-        return shim(&args.next().unwrap_or_default());
+        return match args.next().unwrap_or_default() {
+            first if first == "--terminal" => terminal(&args.collect::<Vec<_>>()),
+            pod_dir => shim(&pod_dir),
+        };
     }
     match Cli::parse().command {
         Command::Serve(args) => serve(args),
@@ -43,6 +50,16 @@ fn shim(pod_dir: &OsString) -> ExitCode {
     match runtime::process::shim::run(Path::new(pod_dir)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
+    }
+}
+
+fn terminal(words: &[OsString]) -> ExitCode {
+    match runtime::process::terminal::run(words) {
+        Ok(never) => match never {},
+        Err(error) => {
+            fail(&error);
+            ExitCode::from(127)
+        }
     }
 }
 

@@ -1,13 +1,27 @@
 //! What to send so that a status becomes another one.
 
+use logic::patch::tidy::tidy;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// The merge patch from one status to another; `None` when they say the same. Both are compared as they are stored.
 pub fn difference(from: &impl Serialize, to: &impl Serialize) -> Option<Value> {
-    let (from, to) = (value(from), value(to));
+    patch(&value(from), &value(to))
+}
+
+/// As `difference`, for a status of a type of Kubernetes', such as `core.PodStatus`: what is stored of it lacks what is empty.
+pub fn difference_of(message: &str, from: &impl Serialize, to: &impl Serialize) -> Option<Value> {
+    let stored = |status: Map<String, Value>| {
+        let mut status = Value::Object(status);
+        tidy(message, &mut status);
+        if let Value::Object(fields) = status { fields } else { Map::new() }
+    };
+    patch(&stored(value(from)), &stored(value(to)))
+}
+
+fn patch(from: &Map<String, Value>, to: &Map<String, Value>) -> Option<Value> {
     let mut patch = Map::new();
-    for (name, new) in &to {
+    for (name, new) in to {
         if from.get(name) != Some(new) {
             patch.insert(name.clone(), new.clone());
         }
@@ -38,6 +52,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_stored_as_nothing_is_not_sent() {
+        let status = |message: &str| {
+            json!({"phase": "Running", "message": message, "containerStatuses": [
+            {"name": "web", "image": "", "ready": false, "lastState": {"terminated": {"exitCode": 1, "message": message}}}]})
+        };
+        let stored = json!({"phase": "Running", "containerStatuses": [
+            {"name": "web", "image": "", "ready": false, "lastState": {"terminated": {"exitCode": 1}}}]});
+        assert_eq!(difference_of("core.PodStatus", &stored, &status("")), None);
+        let patch = difference_of("core.PodStatus", &stored, &status("killed")).unwrap();
+        assert_eq!(patch["containerStatuses"][0]["lastState"]["terminated"]["message"], "killed");
+    }
 
     #[test]
     fn only_what_differs_is_sent() {

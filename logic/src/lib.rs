@@ -1,7 +1,7 @@
 //! What follows: pure functions from what is wanted, what is so and the time to what to change.
 //!
 //! Nothing here waits, reads a clock, opens a file or a socket; `clippy.toml` refuses it. The callers are `api` (schema,
-//! selectors, patches, metadata) and `control` (rollout, placement, pods, routing).
+//! selectors, patches, metadata, rights) and `control` (rollout, placement, pods, routing).
 
 pub mod definition;
 pub mod duplicates;
@@ -10,6 +10,8 @@ pub mod nearest;
 pub mod patch;
 pub mod placement;
 pub mod pod;
+pub mod quantity;
+pub mod rbac;
 pub mod rollout;
 pub mod routing;
 pub mod rules;

@@ -71,6 +71,26 @@ impl LabelSelector {
         Ok(Self(requirements))
     }
 
+    /// A selector as objects hold it, with `matchLabels` and `matchExpressions`; `None` for an operator that there is not.
+    pub fn from_object(selector: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let labels = selector["matchLabels"].as_object().into_iter().flatten();
+        let mut requirements: Vec<Requirement> =
+            labels.map(|(key, value)| Requirement { key: key.clone(), rule: Rule::In(vec![text(value)]) }).collect();
+        for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+            let values = || expression["values"].as_array().into_iter().flatten().map(text).collect();
+            let rule = match expression["operator"].as_str()? {
+                "In" => Rule::In(values()),
+                "NotIn" => Rule::NotIn(values()),
+                "Exists" => Rule::Exists,
+                "DoesNotExist" => Rule::Absent,
+                _ => return None,
+            };
+            requirements.push(Requirement { key: text(&expression["key"]), rule });
+        }
+        Some(Self(requirements))
+    }
+
     /// Whether it asks for everything.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

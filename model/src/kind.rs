@@ -29,6 +29,8 @@ pub struct Kind {
     pub categories: Vec<String>,
     /// Whether objects live in namespaces.
     pub scope: Scope,
+    /// Whether its objects are kept. Reviews are not: they are answered when they are created.
+    pub kept: bool,
     /// Whether `/status` is a resource of its own.
     pub status: bool,
     /// Whether `metadata.generation` counts changes of the spec.
@@ -131,6 +133,7 @@ impl Kind {
             short_names: Vec::new(),
             categories: Vec::new(),
             scope: Scope::Namespaced,
+            kept: true,
             status: false,
             generation: false,
             scale: None,

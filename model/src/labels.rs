@@ -16,3 +16,11 @@ pub const PART_HASH: &str = "conductor.dev/part-hash";
 pub const REVISION: &str = "conductor.dev/revision";
 /// The finalizer of a Namespace until everything in it is gone.
 pub const NAMESPACE_FINALIZER: &str = "kubernetes";
+/// The type of a Secret that is a bearer token: it holds the token's hash, the user and the groups that it stands for, and its end.
+pub const TOKEN_TYPE: &str = "conductor.dev/token";
+/// The namespace of such Secrets.
+pub const TOKEN_NAMESPACE: &str = "kube-system";
+/// How the names of such Secrets begin; the token's id follows.
+pub const TOKEN_PREFIX: &str = "conductor-token-";
+/// Label of a binding: the id of the token that it was made with.
+pub const TOKEN: &str = "conductor.dev/token";

@@ -18,16 +18,19 @@ pub mod lease;
 pub mod namespace;
 pub mod node;
 pub mod pod;
+pub mod rbac;
+pub mod review;
 pub mod revision;
 pub mod route_table;
 pub mod secret;
 pub mod service;
+pub mod service_account;
 
 pub use cause::Cause;
 pub use clock::Clock;
 pub use duration::Duration;
 pub use kind::{Cell, Claims, Column, Copies, Kind, Scale, ScaleRefused, Scope, age as kind_age};
-pub use names::{check_label, check_subdomain};
+pub use names::{check_label, check_path_segment, check_subdomain};
 pub use problem::{Problem, ProblemKind};
 pub use revision::{Revision, RevisionSpec, RevisionStatus};
 pub use route_table::{RouteTable, RouteTableSpec, RouteTableStatus};
@@ -45,5 +48,16 @@ pub static KINDS: &[fn() -> Kind] = &[
     secret::kind,
     event::kind,
     custom_resource_definition::kind,
+    service_account::kind,
+    rbac::cluster_role_binding,
+    rbac::cluster_role,
+    rbac::role_binding,
+    rbac::role,
+    review::local_subject_access_review,
+    review::self_subject_access_review,
+    review::self_subject_rules_review,
+    review::subject_access_review,
+    review::self_subject_review,
+    review::token_review,
     lease::kind,
 ];

@@ -17,6 +17,14 @@ pub fn check_subdomain(text: &str) -> Vec<String> {
     check(text, 253, SUBDOMAIN_RULE, |text| text.split('.').all(is_label))
 }
 
+/// What is wrong with `text` as one segment of a path, which is all that names of roles have to be; empty when nothing is.
+pub fn check_path_segment(text: &str) -> Vec<String> {
+    match text {
+        "." | ".." => vec![format!("may not be '{text}'")],
+        _ => ['/', '%'].into_iter().filter(|mark| text.contains(*mark)).map(|mark| format!("may not contain '{mark}'")).collect(),
+    }
+}
+
 fn check(text: &str, limit: usize, rule: &str, holds: fn(&str) -> bool) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > limit {
@@ -47,6 +55,10 @@ mod tests {
         }
         for bad in ["", "-a", "a-", "A", "a.b", "a_b", "é", &"x".repeat(64)] {
             assert!(!check_label(bad).is_empty(), "{bad}");
+        }
+        assert!(check_path_segment("system:a.B").is_empty());
+        for bad in ["a/b", "a%b", ".", ".."] {
+            assert!(!check_path_segment(bad).is_empty(), "{bad}");
         }
         assert!(check_subdomain("a.b-c.d").is_empty());
         assert!(!check_subdomain("a..b").is_empty());

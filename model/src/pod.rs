@@ -16,7 +16,16 @@ pub fn kind() -> Kind {
         categories: vec!["all".into()],
         status: true,
         generation: true,
-        subresources: vec![("log".into(), verbs(&["get"])), ("binding".into(), verbs(&["create"]))],
+        subresources: [
+            ("attach", &["create", "get"][..]),
+            ("binding", &["create"]),
+            ("eviction", &["create"]),
+            ("exec", &["create", "get"]),
+            ("log", &["get"]),
+            ("portforward", &["create", "get"]),
+        ]
+        .map(|(name, of)| (name.into(), verbs(of)))
+        .to_vec(),
         columns: vec![
             Column::name(),
             Column::computed("Ready", "string", ready_cell, "Ready containers of those there are"),

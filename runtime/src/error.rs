@@ -45,6 +45,19 @@ pub enum Error {
         /// The system's words.
         reason: String,
     },
+    /// The image is not to be had, or not for this machine. Nothing was started.
+    #[error("image {image}: {trouble}{}{said}", if said.is_empty() { "" } else { ": " })]
+    Image {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        trouble: ImageTrouble,
+        /// What the engine or the registry said; may be empty.
+        said: String,
+    },
+    /// What the runtime works through does not answer.
+    #[error("{0}")]
+    Unavailable(String),
     /// The runtime itself failed: tried what, and what came of it.
     #[error("{tried}: {reason}")]
     Failed {
@@ -53,4 +66,36 @@ pub enum Error {
         /// What came of it.
         reason: String,
     },
+}
+
+/// What is wrong with an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ImageTrouble {
+    /// It is on its way.
+    #[error("is being fetched")]
+    Fetching,
+    /// It failed lately and is tried again later.
+    #[error("is tried again in {0} seconds")]
+    BackOff(u64),
+    /// Nobody has it.
+    #[error("there is no such image in the registry")]
+    Missing,
+    /// It is not here, and must not be fetched.
+    #[error("is not on this machine, and imagePullPolicy is Never")]
+    NeverFetched,
+    /// It is for machines of another kind.
+    #[error("is not for this machine's processor")]
+    WrongArchitecture,
+    /// The registry wants to know who asks.
+    #[error("the registry does not let us have it; log in, or check its name")]
+    Unauthorised,
+    /// The registry does not answer.
+    #[error("the registry cannot be reached")]
+    Unreachable,
+    /// Its name is none.
+    #[error("is not an image's name, such as registry.example:5000/shop:7")]
+    InvalidName,
+    /// Something else.
+    #[error("could not be fetched")]
+    Other,
 }

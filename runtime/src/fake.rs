@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::changes::Changes;
 use crate::check_pod::check;
 use crate::probe;
+use crate::session::{ExecOptions, Input, Output, Session};
 use crate::{
     Check, Container, ContainerPhase, ContainerState, Error, ExecAnswer, Exit, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime,
 };
@@ -166,7 +167,8 @@ impl Shared {
         let Ok((_, container, _)) = state.find(uid, container) else { return };
         let ContainerPhase::Running { since } = container.phase else { return };
         let signal = (code > 128).then_some(code - 128);
-        container.phase = ContainerPhase::Exited(Exit { code, signal, started: since, finished: now, reason: None });
+        container.phase =
+            ContainerPhase::Exited(Exit { code, signal, started: since, finished: now, reason: None, is_out_of_memory: false });
         drop(state);
         self.changed(uid);
     }
@@ -234,6 +236,7 @@ impl Runtime for Fake {
             starts: 0,
             phase: ContainerPhase::Created,
             last_exit: None,
+            image_id: None,
         };
         let endpoints = state.allot(pod)?;
         let made = PodState { pod: pod.clone(), endpoints, containers: pod.containers.iter().map(created).collect() };
@@ -263,7 +266,7 @@ impl Runtime for Fake {
             None => ContainerPhase::Running { since: now },
             Some(why) => {
                 let reason = Some(format!("cannot start {program}: {why}"));
-                ContainerPhase::Exited(Exit { code: 127, signal: None, started: now, finished: now, reason })
+                ContainerPhase::Exited(Exit { code: 127, signal: None, started: now, finished: now, reason, is_out_of_memory: false })
             }
         };
         state.calls.push(format!("start {}/{container}", pod.name));
@@ -334,6 +337,24 @@ impl Runtime for Fake {
         }
         let answer = state.exec_answers.iter().find(|(matching, _)| matches(&pod, &spec, matching)).map(|(_, answer)| answer.clone());
         Ok(answer.unwrap_or(ExecAnswer { code: 0, output: Bytes::new() }))
+    }
+
+    async fn open(&self, uid: &str, container: &str, options: ExecOptions) -> Result<Session> {
+        let answer = self.exec(uid, container, &options.command, Duration::ZERO).await?;
+        let (session, mut told, says) = Session::new();
+        // Says its answer, then what it is told, and ends when that ends.
+        tokio::spawn(async move {
+            let mut open = says.send(Output::Out(answer.output)).await.is_ok() && options.stdin;
+            while open {
+                open = match told.recv().await {
+                    Some(Input::Bytes(bytes)) => says.send(Output::Out(bytes)).await.is_ok(),
+                    Some(Input::Resize { .. }) => true,
+                    Some(Input::End) | None => false,
+                };
+            }
+            let _ = says.send(Output::Ended(answer.code)).await;
+        });
+        Ok(session)
     }
 
     async fn probe(&self, uid: &str, container: &str, check: &Check, patience: Duration) -> Result<ProbeAnswer> {

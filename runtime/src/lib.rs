@@ -4,14 +4,19 @@
 //! asks. It decides nothing: restarts, probes' schedules and grace are the agent's. What it runs outlives this process, and
 //! [`Runtime::list`] finds it again.
 //!
-//! `process` runs programs of this machine, each pod under a shim of its own; [`fake`] runs nothing and is for tests. Both
-//! pass the suite in `tests/it/conformance.rs`.
+//! `process` runs programs of this machine, each pod under a shim of its own; `docker` runs images by way of an engine;
+//! [`fake`] runs nothing and is for tests. All pass the suite in `tests/it/conformance.rs`.
 
 mod changes;
 mod check_pod;
 mod error;
 mod log;
+#[cfg(any(feature = "process", feature = "docker"))]
+mod ports;
+mod session;
 
+#[cfg(feature = "docker")]
+pub mod docker;
 pub mod fake;
 pub mod probe;
 #[cfg(feature = "process")]
@@ -27,9 +32,10 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use error::{Error, Result};
+pub use error::{Error, ImageTrouble, Result};
 pub use log::LogOptions;
 pub use probe::{Check, ProbeAnswer};
+pub use session::{ExecOptions, Input, Output, Session};
 
 /// A pod as a runtime is asked to hold it: everything resolved, nothing left to look up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +67,33 @@ pub struct Container {
     pub env: Vec<(String, String)>,
     /// Ports to publish.
     pub ports: Vec<Port>,
+    /// What it may use, where the runtime can hold it to that.
+    #[serde(default)]
+    pub limits: Limits,
+    /// When its image is fetched.
+    #[serde(default)]
+    pub pull: PullPolicy,
+}
+
+/// The most that a container may use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processor time, in thousandths of a processor.
+    pub cpu_millis: Option<u64>,
+}
+
+/// When an image is fetched from its registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PullPolicy {
+    /// When it is not on this machine.
+    #[default]
+    IfNotPresent,
+    /// Before every start.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// A port a container listens on.
@@ -96,6 +129,9 @@ pub struct ContainerState {
     pub phase: ContainerPhase,
     /// How its run before the current one ended.
     pub last_exit: Option<Exit>,
+    /// The image it was last started from, with its digest; `None` where there is none.
+    #[serde(default)]
+    pub image_id: Option<String>,
 }
 
 /// What a container does.
@@ -125,6 +161,9 @@ pub struct Exit {
     pub finished: Timestamp,
     /// Why, in a few words, when it could not be started or nobody saw how it ended.
     pub reason: Option<String>,
+    /// Whether it was ended for using more memory than it may.
+    #[serde(default)]
+    pub is_out_of_memory: bool,
 }
 
 /// What a program run inside a container answered.
@@ -142,13 +181,19 @@ pub trait Runtime: Send + Sync + 'static {
     /// The runtime class it serves: `process`, `docker`, `fake`.
     fn name(&self) -> &'static str;
 
+    /// Whether it runs images, so that it is the one for pods whose containers all have one.
+    fn runs_images(&self) -> bool {
+        false
+    }
+
     /// Makes a sandbox for a pod and allots its ports; starts nothing. The same pod again changes nothing.
     /// Errors: [`Error::Refused`] for a pod it cannot hold (named field and expectation), [`Error::PortTaken`].
     async fn create(&self, pod: &Pod) -> Result<PodState>;
 
     /// Starts a container that does not run. One that runs is left alone. A start that fails counts, as a run that ended at
     /// once with code 127 (no such program) or 126 and a reason.
-    /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::CannotStart`] with the system's words.
+    /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::CannotStart`] with the system's words, and, which do
+    /// not count as starts, [`Error::Image`] and [`Error::Unavailable`].
     async fn start(&self, uid: &str, container: &str) -> Result<()>;
 
     /// Asks a container to end (SIGTERM to it and what it started), and makes it after `grace`. Returns when it has ended.
@@ -171,6 +216,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// Runs a program inside a container that runs, at most `patience` long; then it is killed, and that is an error.
     /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::CannotStart`].
     async fn exec(&self, uid: &str, container: &str, command: &[String], patience: Duration) -> Result<ExecAnswer>;
+
+    /// Runs a program inside a container that runs, and lets the caller talk to it. It ends when the session is dropped.
+    /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::CannotStart`].
+    async fn open(&self, uid: &str, container: &str, options: ExecOptions) -> Result<Session> {
+        let tried = format!("run {:?} in container {container} of pod {uid}", options.command);
+        Err(Error::Failed { tried, reason: format!("the runtime {} lets nobody talk to programs", self.name()) })
+    }
 
     /// Tries a check against a container once, at most `patience` long. A failed check is an answer, not an error.
     async fn probe(&self, uid: &str, container: &str, check: &Check, patience: Duration) -> Result<ProbeAnswer>;

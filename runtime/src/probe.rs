@@ -78,11 +78,13 @@ impl Target {
         if why.kind() != std::io::ErrorKind::ConnectionRefused {
             return format!("cannot connect to {}: {why}", self.address);
         }
-        match &self.told_by {
-            Some(name) => format!("did not listen on {} (from {name})", self.address.port()),
-            None => format!("did not listen on {}", self.address.port()),
-        }
+        format!("did not listen on {}{}", self.address.port(), told_where(self))
     }
+}
+
+/// Where the program was told of its port, in brackets.
+pub(crate) fn told_where(target: &Target) -> String {
+    target.told_by.as_ref().map(|name| format!(" (from {name})")).unwrap_or_default()
 }
 
 /// Asks for a TCP connection, at most `patience` long.

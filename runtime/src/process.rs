@@ -17,14 +17,16 @@ mod follow;
 mod link;
 mod log_lines;
 mod log_reader;
-mod ports;
 mod processes;
 mod protocol;
+mod pty;
 mod records;
 mod sandbox;
+mod session;
 mod shim_start;
 
 pub mod shim;
+pub mod terminal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -41,8 +43,11 @@ use tokio::task::spawn_blocking;
 
 use crate::changes::Changes;
 use crate::check_pod::{check, refuse};
+use crate::ports;
 use crate::probe::{self, Target};
-use crate::{Check, ContainerPhase, Error, ExecAnswer, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime};
+use crate::{
+    Check, Container, ContainerPhase, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime, Session,
+};
 use directory::Opened;
 use follow::Follow;
 use log_reader::LogReader;
@@ -182,12 +187,14 @@ impl Runtime for Process {
 
     async fn exec(&self, uid: &str, container: &str, command: &[String], patience: Duration) -> Result<ExecAnswer> {
         let sandbox = self.find(uid)?;
-        let (spec, state) = sandbox.container(container)?;
-        if !matches!(state.phase, ContainerPhase::Running { .. }) {
-            let tried = format!("run {command:?} in container {container}");
-            return Err(Error::Failed { tried, reason: "the container does not run".to_owned() });
-        }
+        let spec = running(&sandbox, container, command)?;
         exec::run(&sandbox.record, spec, &sandbox.dir, command, patience).await
+    }
+
+    async fn open(&self, uid: &str, container: &str, options: ExecOptions) -> Result<Session> {
+        let sandbox = self.find(uid)?;
+        let spec = running(&sandbox, container, &options.command)?;
+        exec::open(&sandbox.record, spec, &sandbox.dir, &self.pods.shim_command, &options)
     }
 
     async fn probe(&self, uid: &str, container: &str, check: &Check, patience: Duration) -> Result<ProbeAnswer> {
@@ -250,6 +257,16 @@ impl Pods {
             self.changes.tell(sandbox.uid());
         }
     }
+}
+
+/// A container in which a program can be run.
+fn running<'a>(sandbox: &'a Sandbox, container: &str, command: &[String]) -> Result<&'a Container> {
+    let (spec, state) = sandbox.container(container)?;
+    if matches!(state.phase, ContainerPhase::Running { .. }) {
+        return Ok(spec);
+    }
+    let tried = format!("run {command:?} in container {container}");
+    Err(Error::Failed { tried, reason: "the container does not run".to_owned() })
 }
 
 async fn blocking<T: Send + 'static>(tried: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

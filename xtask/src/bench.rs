@@ -9,6 +9,7 @@ mod footprint;
 mod peers;
 mod rollouts;
 mod router;
+mod store;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use clap::Args;
 /// What to measure.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Only this part: router, api, rollouts or footprint
+    /// Only this part: router, store, api, rollouts or footprint
     #[arg(long)]
     only: Option<String>,
     /// Seconds of each round
@@ -81,6 +82,9 @@ async fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     if wanted("router") {
         rows.extend(router::measure(rounds)?);
+    }
+    if wanted("store") {
+        rows.extend(store::measure(rounds).await?);
     }
     if wanted("api") {
         rows.extend(api::measure(rounds).await?);

@@ -3,6 +3,7 @@
 //! Everything of the demo is in one directory of its own ([`Home`]). The server is left running, so that it can be tried.
 
 mod home;
+mod image;
 mod manifest;
 mod processes;
 mod server;
@@ -17,6 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::load::{self, Outcome};
 use home::{Home, Programs};
+use image::Origin;
 use server::Addresses;
 
 /// Requests a second, and over how many connections.
@@ -60,9 +62,10 @@ async fn run() -> Result<()> {
         }
         None => server::start(&home, &programs).await?,
     };
+    let origin = image::make(&programs).await;
     let before = if home.version() == 0 { 1 } else { home.version() };
-    up(&home, &programs, before).await?;
-    let outcome = change_under_load(&home, &programs, &addresses, before + 1).await?;
+    up(&home, &programs, &origin, before).await?;
+    let outcome = change_under_load(&home, &programs, &origin, &addresses, before + 1).await?;
     println!();
     conductor(&home, &programs, &["history", SERVICE]).await?;
     println!("\nmeanwhile\n{outcome}");
@@ -74,7 +77,7 @@ async fn run() -> Result<()> {
 }
 
 /// Sends requests, changes the Service meanwhile, and says what came back.
-async fn change_under_load(home: &Home, programs: &Programs, addresses: &Addresses, version: u32) -> Result<Outcome> {
+async fn change_under_load(home: &Home, programs: &Programs, origin: &Origin, addresses: &Addresses, version: u32) -> Result<Outcome> {
     println!("\n{RATE} requests a second over {CONNECTIONS} connections begin, to {} for {HOST_NAME}", addresses.http);
     let options = load::Options {
         url: addresses.http.parse()?,
@@ -88,7 +91,7 @@ async fn change_under_load(home: &Home, programs: &Programs, addresses: &Address
     let (stop, stopped) = oneshot::channel::<()>();
     let load = tokio::spawn(load::run(options, async { drop(stopped.await) }));
     tokio::time::sleep(BEFORE).await;
-    let changed = up(home, programs, version).await;
+    let changed = up(home, programs, origin, version).await;
     tokio::time::sleep(AFTER).await;
     drop(stop);
     let outcome = load.await.context("the load generator failed")?;
@@ -96,10 +99,10 @@ async fn change_under_load(home: &Home, programs: &Programs, addresses: &Address
 }
 
 /// Brings the Service to a version, and waits until it serves.
-async fn up(home: &Home, programs: &Programs, version: u32) -> Result<()> {
+async fn up(home: &Home, programs: &Programs, origin: &Origin, version: u32) -> Result<()> {
     let template = home::example();
     let template = fs::read_to_string(&template).with_context(|| format!("cannot read {}", template.display()))?;
-    let text = manifest::write(&template, &programs.hello, version)?;
+    let text = manifest::write(&template, origin, version)?;
     fs::write(home.manifest(), text).with_context(|| format!("cannot write {}", home.manifest().display()))?;
     println!("conductor up, with VERSION {version}");
     conductor(home, programs, &["up", "-f", &home.manifest().display().to_string()]).await?;
@@ -147,6 +150,13 @@ async fn stop() -> Result<()> {
     let ended = processes::end_pods(home.dir()).await?;
     if ended > 0 {
         println!("{ended} processes of pods were still there and were ended");
+    }
+    let ended = image::remove(&home).await.unwrap_or_else(|error| {
+        eprintln!("the containers of the demo could not be looked for: {error:#}");
+        0
+    });
+    if ended > 0 {
+        println!("{ended} containers were still there and were removed");
     }
     home.remove()?;
     println!("the demo is gone: its Service, its server and {}", home.dir().display());

@@ -10,7 +10,7 @@ use store::{Compare, Entry, Error, Transaction};
 use super::read::respond;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admit, answer, body, claims, custom, object, owners};
+use crate::{access, admit, answer, body, claims, custom, object, owners};
 
 /// Creates an object. Errors: 400, 404 for a namespace that is not there, 403 for one that is going, 409, 422.
 pub async fn create(call: &Call) -> Result<Response> {
@@ -34,6 +34,7 @@ pub async fn create(call: &Call) -> Result<Response> {
 
 pub(super) async fn keep(call: &Call, name: &str, object: Value, dry_run: bool) -> Result<Entry> {
     let (kind, store) = (call.kind(), &call.server.store);
+    access::check_grant(call, &Value::Null, &object).await?;
     if call.served.custom.as_ref().is_some_and(|custom| custom.terminating) {
         return Err(Status::kind_is_going());
     }

@@ -3,6 +3,7 @@
 mod apply;
 mod create;
 mod delete;
+mod evict;
 mod finalize;
 mod patch;
 mod read;
@@ -12,6 +13,7 @@ mod watch;
 
 pub use create::create;
 pub use delete::{delete, delete_collection};
+pub use evict::evict;
 pub use finalize::{bind, finalize};
 pub use patch::patch_types;
 pub use read::{get, list};

@@ -10,7 +10,7 @@ use super::read::respond;
 use crate::query::not_a_number;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admit, answer, body, claims, custom, object, owners};
+use crate::{access, admit, answer, body, claims, custom, object, owners};
 
 /// How often a change without a version is tried again when another writer comes between.
 const TRIES_MAX: usize = 32;
@@ -131,6 +131,7 @@ pub async fn change_owned(
         let (mut after, owned) = make(&before)?;
         let sent = after["metadata"]["managedFields"].take();
         admit::changed_object(&call.served, &before, &mut after, only_status)?;
+        access::check_grant(call, &before, &after).await?;
         after["metadata"]["managedFields"] = owned.unwrap_or_else(|| owners::updated(call, &before, &after, &sent));
         match store_change(call, &entry, &before, after, dry_run).await {
             Err(error @ Error::Conflict { .. }) if is_redefined(&error) => return Err(error.into()),

@@ -1,6 +1,7 @@
 //! The control API over a store in memory, called without a socket.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod access;
 mod crud;
 mod definitions;
 mod forms;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{Access, Api, NodeConnector, User};
+use api::{Access, AccountKey, Api, NodeConnector, User};
 use axum::Router;
 use axum::body::Body;
 use http::Request;
@@ -31,6 +31,7 @@ impl NodeConnector for NoNodes {
 
 /// An API with one administrator, whose token is `secret`.
 pub struct Server {
+    pub api: Api,
     pub router: Router,
     pub stranger: Router,
     store: Arc<dyn store::Store>,
@@ -49,8 +50,20 @@ impl Server {
     /// A server with the namespace `default`.
     pub async fn start() -> Self {
         let server = Self::over(Arc::new(store::memory::Memory::new()));
+        server.api.prepare().await.unwrap();
         server.post("/api/v1/namespaces", r#"{"metadata": {"name": "default"}}"#).await.expect(201);
         server
+    }
+
+    /// The same server, for a user in no group of note.
+    pub fn as_user(&self, name: &str) -> Self {
+        let (stranger, api, store) = (self.stranger.clone(), self.api.clone(), Arc::clone(&self.store));
+        Self { router: self.api.router_for(User::new(name, [])), stranger, api, store }
+    }
+
+    /// Asks with a bearer token.
+    pub async fn with_token(&self, token: &str, uri: &str) -> Answer {
+        ask(&self.stranger, Request::get(uri).header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap()).await
     }
 
     /// Another server over the same store, as after a restart.
@@ -59,9 +72,10 @@ impl Server {
     }
 
     fn over(store: Arc<dyn store::Store>) -> Self {
-        let access = Access::default().with_token("secret", User::master("admin"));
+        let key = AccountKey::from_pkcs8(&AccountKey::generate().unwrap()).unwrap();
+        let access = Access::default().with_token("secret", User::master("admin")).with_account_key(key);
         let api = Api::new(Arc::clone(&store), Arc::new(Stopped), access, Arc::new(NoNodes));
-        Self { router: api.router_for(User::master("admin")), stranger: api.router(), store }
+        Self { router: api.router_for(User::master("admin")), stranger: api.router(), api, store }
     }
 
     /// Sends any request.

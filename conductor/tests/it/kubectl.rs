@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::server::{Server, hello};
 
 /// kubectl where `make test` put it; `None`, said aloud, where nobody did.
-fn kubectl() -> Option<PathBuf> {
+pub fn kubectl() -> Option<PathBuf> {
     let named = std::env::var_os("CONDUCTOR_TEST_KUBECTL").map(PathBuf::from);
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin/kubectl");
     let found = named.or(Some(installed)).filter(|path| path.exists());
@@ -16,44 +16,46 @@ fn kubectl() -> Option<PathBuf> {
     found
 }
 
-struct Kubectl {
-    path: PathBuf,
-    server: Server,
+pub struct Kubectl {
+    pub path: PathBuf,
+    pub server: Server,
 }
 
 impl Kubectl {
     /// Runs kubectl with words parted by spaces; its output, whatever it is.
-    fn run(&self, words: &str) -> (bool, String) {
-        let output = Command::new(&self.path)
-            .args(words.split(' '))
-            .current_dir(self.server.dir.path())
-            .env("KUBECONFIG", self.server.data().join("kubeconfig"))
-            .env("HOME", self.server.dir.path())
-            .output()
-            .unwrap();
+    pub fn run(&self, words: &str) -> (bool, String) {
+        let output = self.command(words).output().unwrap();
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         (output.status.success(), text)
     }
 
+    /// kubectl with words parted by spaces, not yet run.
+    pub fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(words.split(' ')).current_dir(self.server.dir.path());
+        command.env("KUBECONFIG", self.server.data().join("kubeconfig")).env("HOME", self.server.dir.path());
+        command
+    }
+
     #[track_caller]
-    fn good(&self, words: &str, expected: &str) -> String {
+    pub fn good(&self, words: &str, expected: &str) -> String {
         let (succeeded, text) = self.run(words);
         assert!(succeeded && text.contains(expected), "kubectl {words}: expected {expected:?} in\n{text}\n{}", self.server.log());
         text
     }
 
     #[track_caller]
-    fn bad(&self, words: &str, expected: &str) {
+    pub fn bad(&self, words: &str, expected: &str) {
         let (succeeded, text) = self.run(words);
         assert!(!succeeded && text.contains(expected), "kubectl {words}: expected a refusal with {expected:?} in\n{text}");
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.server.dir.path().join(name), text).unwrap();
     }
 }
 
-fn shop(version: &str) -> String {
+pub fn shop(version: &str) -> String {
     format!(
         "apiVersion: conductor.dev/v1\nkind: Service\nmetadata: {{name: shop}}\nspec:\n  application: shop\n  config: {{VERSION: \"{version}\"}}\n  \
          parts:\n  - name: web\n    replicas: 2\n    pod: {{spec: {{containers: [{{name: web, command: [{}], ports: [{{name: http, containerPort: 8080}}]}}]}}}}\n  \

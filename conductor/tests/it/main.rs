@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod command_line;
+mod docker;
 mod kubectl;
+mod kubectl_streams;
 mod load;
 mod refusals;
 mod rollouts;

@@ -18,14 +18,21 @@ pub const CONDUCTOR: &str = env!("CARGO_BIN_EXE_conductor");
 pub struct Server {
     pub dir: tempfile::TempDir,
     child: Child,
+    env: Vec<(String, String)>,
 }
 
 impl Server {
     /// A server on a store of its own.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// One with these variables in its environment.
+    pub fn start_with(env: &[(&str, &str)]) -> Self {
+        let env: Vec<_> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let dir = tempfile::Builder::new().prefix("conductor-").tempdir().unwrap();
-        let child = spawn(dir.path());
-        let mut server = Self { dir, child };
+        let child = spawn(dir.path(), &env);
+        let mut server = Self { dir, child, env };
         server.wait_until_ready();
         server
     }
@@ -35,7 +42,7 @@ impl Server {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         let _ = fs::remove_file(self.data().join("ready.json"));
-        self.child = spawn(self.dir.path());
+        self.child = spawn(self.dir.path(), &self.env);
         self.wait_until_ready();
     }
 
@@ -98,12 +105,13 @@ impl Server {
     }
 }
 
-fn spawn(dir: &Path) -> Child {
+fn spawn(dir: &Path, env: &[(String, String)]) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).unwrap();
     Command::new(CONDUCTOR)
         .args(["serve", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"])
         .arg(dir.join("data"))
         .env("RUST_LIB_BACKTRACE", "0")
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

@@ -5,12 +5,14 @@ mod node;
 mod pods;
 mod routes;
 mod sandbox;
+mod streams;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router as HttpRouter;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use model::Clock;
 use router::Router;
@@ -30,14 +32,15 @@ struct Shared {
     client: Client,
     clock: Arc<dyn Clock>,
     facts: NodeFacts,
-    /// By runtime class; the first is the default.
+    /// By runtime class.
     runtimes: Vec<Arc<dyn Runtime>>,
     router: Arc<dyn Router>,
     events: crate::Events,
 }
 
 impl Agent {
-    /// An agent that runs Pods with `runtimes`, of which the first takes those that name no class.
+    /// An agent that runs Pods with `runtimes`. A Pod that names no class goes to the first that runs images when each of its
+    /// containers has one, and otherwise to the first that does not.
     pub fn new(client: Client, clock: Arc<dyn Clock>, facts: NodeFacts, runtimes: Vec<Arc<dyn Runtime>>, router: Arc<dyn Router>) -> Self {
         let events = crate::Events::new(&client, &clock, "agent");
         Self { shared: Arc::new(Shared { client, clock, facts, runtimes, router, events }) }
@@ -53,19 +56,20 @@ impl Agent {
         }
     }
 
-    /// The streams of this node's Pods, for the API: `GET /pods/UID/log`.
+    /// The streams of this node's Pods, for the API: `GET /pods/UID/log`, and what [`streams`] has.
     pub fn streams(&self) -> HttpRouter {
-        logs::router(Arc::clone(&self.shared))
+        logs::router(Arc::clone(&self.shared)).merge(streams::router(Arc::clone(&self.shared)))
     }
 }
 
 impl Shared {
-    /// The runtime for a class; `None` when this node has none such.
-    fn runtime(&self, class: Option<&str>) -> Option<&Arc<dyn Runtime>> {
-        match class {
-            None => self.runtimes.first(),
-            Some(class) => self.runtimes.iter().find(|runtime| runtime.name() == class),
-        }
+    /// The runtime for a Pod; `None` when this node does not have the one that it names.
+    fn runtime(&self, pod: &Pod) -> Option<&Arc<dyn Runtime>> {
+        let Some(class) = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref()) else {
+            let wants_images = logic::pod::is_of_images(pod);
+            return self.runtimes.iter().find(|runtime| runtime.runs_images() == wants_images).or_else(|| self.runtimes.first());
+        };
+        self.runtimes.iter().find(|runtime| runtime.name() == class)
     }
 
     /// Every sandbox of every runtime, by uid. A runtime that does not answer is left out, and told of in the log.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use crate::status::difference;
+use crate::status::difference_of;
 
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -61,7 +61,7 @@ async fn write(shared: &Shared) -> Result<()> {
         }
     };
     let old = node.status.clone().unwrap_or_default();
-    if let Some(patch) = difference(&old, &status(shared, &node)) {
+    if let Some(patch) = difference_of("core.NodeStatus", &old, &status(shared, &node)) {
         nodes.merge_status(name, &patch, None, &cause).await?;
     }
     Ok(())

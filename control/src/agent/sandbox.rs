@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 use logic::pod::Trouble;
-use runtime::Check;
+use runtime::{Check, Limits, PullPolicy};
 
 use super::Shared;
 
@@ -24,6 +24,10 @@ pub async fn wanted(shared: &Shared, pod: &Pod) -> Result<std::result::Result<ru
             Err(message) => return Ok(Err(Trouble { reason: "CreateContainerConfigError".into(), message })),
         };
         let known: BTreeMap<String, String> = env.iter().cloned().collect();
+        let limits = match limits(container) {
+            Ok(limits) => limits,
+            Err(message) => return Ok(Err(Trouble { reason: "CreateContainerConfigError".into(), message })),
+        };
         let expanded = |words: &Option<Vec<String>>| words.iter().flatten().map(|word| expand(word, &known)).collect();
         containers.push(runtime::Container {
             name: container.name.clone(),
@@ -32,11 +36,37 @@ pub async fn wanted(shared: &Shared, pod: &Pod) -> Result<std::result::Result<ru
             args: expanded(&container.args),
             working_dir: container.working_dir.clone(),
             ports: ports(container),
+            limits,
+            pull: pull_policy(container),
             env,
         });
     }
     let (uid, namespace, name) = (pod.uid().unwrap_or_default(), pod.namespace().unwrap_or_default(), pod.name_any());
     Ok(Ok(runtime::Pod { uid, namespace, name, containers }))
+}
+
+/// When the image is fetched. A word that is none is taken as none.
+fn pull_policy(container: &Container) -> PullPolicy {
+    match container.image_pull_policy.as_deref() {
+        Some("Always") => PullPolicy::Always,
+        Some("Never") => PullPolicy::Never,
+        _ => PullPolicy::IfNotPresent,
+    }
+}
+
+fn limits(container: &Container) -> std::result::Result<Limits, String> {
+    let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+    let thousandths = |name: &str| match limits.and_then(|limits| limits.get(name)) {
+        None => Ok(None),
+        Some(quantity) => match logic::quantity::thousandths(&quantity.0) {
+            Some(amount) if amount > 0 => Ok(Some(amount)),
+            _ => Err(format!(
+                "{}: resources.limits.{name}: {:?}: expected a number above 0, such as 500m or 256Mi",
+                container.name, quantity.0
+            )),
+        },
+    };
+    Ok(Limits { memory_bytes: thousandths("memory")?.map(|amount| amount.div_ceil(1000)), cpu_millis: thousandths("cpu")? })
 }
 
 fn ports(container: &Container) -> Vec<runtime::Port> {

@@ -12,12 +12,12 @@ use k8s_openapi::api::core::v1::{Container, Pod, Probe};
 use kube::ResourceExt as _;
 use logic::pod::{Act, Exit, Health, Observed, Phase, Plan, ProbeKind, Probing, Seen, Trouble, patience, plan};
 use model::labels;
-use runtime::{ContainerPhase, LogOptions, PodState, ProbeAnswer, Runtime};
+use runtime::{ContainerPhase, ImageTrouble, LogOptions, PodState, ProbeAnswer, Runtime};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Shared, sandbox};
-use crate::status::difference;
+use crate::status::difference_of;
 
 const ACTOR: &str = "agent";
 const RETRY: Duration = Duration::from_secs(1);
@@ -37,8 +37,7 @@ pub enum News {
 
 /// Works until the Pod is gone.
 pub async fn work(shared: Arc<Shared>, pod: Pod, news: UnboundedReceiver<News>) {
-    let class = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.clone());
-    let runtime = shared.runtime(class.as_deref()).cloned();
+    let runtime = shared.runtime(&pod).cloned();
     let mut worker = Worker {
         shared,
         runtime,
@@ -241,7 +240,7 @@ impl Worker {
                 self.publish(&state).await?;
                 Ok(Some(Duration::ZERO))
             }
-            Err(error) => Ok(Some(self.failed(Trouble { reason: "CreateContainerError".into(), message: error.to_string() }).await)),
+            Err(error) => Ok(Some(self.failed(trouble(&error, "CreateContainerError", error.to_string())).await)),
         }
     }
 
@@ -266,7 +265,7 @@ impl Worker {
                 self.failures = 0;
                 Some(Duration::ZERO)
             }
-            Err(error) => Some(self.failed(Trouble { reason: "RunContainerError".into(), message: format!("{container}: {error}") }).await),
+            Err(error) => Some(self.failed(trouble(&error, "RunContainerError", format!("{container}: {error}"))).await),
         }
     }
 
@@ -274,7 +273,11 @@ impl Worker {
     async fn failed(&mut self, trouble: Trouble) -> Duration {
         self.failures = self.failures.saturating_add(1);
         if self.trouble.as_ref() != Some(&trouble) {
-            self.shared.events.warning(&self.pod, &trouble.reason, trouble.message.clone()).await;
+            match trouble.reason.as_str() {
+                // Not a failure, and the next word for a container that is being made.
+                "ContainerCreating" => self.shared.events.normal(&self.pod, "Pulling", trouble.message.clone()).await,
+                reason => self.shared.events.warning(&self.pod, reason, trouble.message.clone()).await,
+            }
         }
         self.trouble = Some(trouble);
         let plan = self.plan();
@@ -338,7 +341,7 @@ impl Worker {
 
     async fn write_status(&mut self, status: &k8s_openapi::api::core::v1::PodStatus) -> Result<()> {
         let old = self.pod.status.clone().unwrap_or_default();
-        let Some(patch) = difference(&old, status) else { return Ok(()) };
+        let Some(patch) = difference_of("core.PodStatus", &old, status) else { return Ok(()) };
         let cause = Because::of(ACTOR, &self.pod).reason("what is so has changed");
         match self.pods().merge_status(&self.pod.name_any(), &patch, None, &cause).await {
             Ok(pod) if pod.uid() == self.pod.uid() => self.pod = pod,
@@ -415,6 +418,22 @@ async fn stop_one(runtime: Arc<dyn Runtime>, uid: String, container: Option<Cont
     }
 }
 
+/// Why a runtime did not do as asked, with Kubernetes' word where it has one.
+fn trouble(error: &runtime::Error, otherwise: &str, message: String) -> Trouble {
+    let reason = match error {
+        runtime::Error::Image { trouble, .. } => match trouble {
+            ImageTrouble::Fetching => "ContainerCreating",
+            ImageTrouble::BackOff(_) => "ImagePullBackOff",
+            ImageTrouble::NeverFetched => "ErrImageNeverPull",
+            ImageTrouble::InvalidName => "InvalidImageName",
+            _ => "ErrImagePull",
+        },
+        runtime::Error::Unavailable(_) => "RuntimeUnavailable",
+        _ => otherwise,
+    };
+    Trouble { reason: reason.into(), message }
+}
+
 async fn last_words(runtime: &Arc<dyn Runtime>, uid: &str, container: &str) -> String {
     let options = LogOptions { tail: Some(WORDS_LINES), limit_bytes: Some(2_048), ..LogOptions::default() };
     let Ok(mut stream) = runtime.logs(uid, container, options).await else { return String::new() };
@@ -426,11 +445,23 @@ async fn last_words(runtime: &Arc<dyn Runtime>, uid: &str, container: &str) -> S
 }
 
 fn seen(state: &runtime::ContainerState) -> Seen {
-    let exit = |exit: &runtime::Exit| Exit { code: exit.code, started: exit.started, finished: exit.finished, reason: exit.reason.clone() };
+    let exit = |exit: &runtime::Exit| Exit {
+        code: exit.code,
+        started: exit.started,
+        finished: exit.finished,
+        reason: exit.reason.clone(),
+        is_out_of_memory: exit.is_out_of_memory,
+    };
     let phase = match &state.phase {
         ContainerPhase::Created => Phase::Created,
         ContainerPhase::Running { since } => Phase::Running(*since),
         ContainerPhase::Exited(end) => Phase::Exited(exit(end)),
     };
-    Seen { name: state.name.clone(), starts: state.starts, phase, last_exit: state.last_exit.as_ref().map(exit) }
+    Seen {
+        name: state.name.clone(),
+        starts: state.starts,
+        phase,
+        last_exit: state.last_exit.as_ref().map(exit),
+        image_id: state.image_id.clone(),
+    }
 }

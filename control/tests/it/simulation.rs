@@ -8,6 +8,7 @@ use kube::api::DeleteParams;
 use model::Service;
 use runtime::{ContainerPhase, Runtime as _};
 use serde_json::json;
+use store::Store as _;
 
 use crate::world::{Transport, World, shop, spec};
 
@@ -118,4 +119,7 @@ async fn quiet(world: &World, replicas: i32, version: i32, seed: u64) {
         "seed {seed}: all of the newest version"
     );
     assert_eq!(world.router.table().routes[0].endpoints.len(), wanted, "seed {seed}: routes reach every copy");
+    let revision = world.store.revision();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.store.revision(), revision, "seed {seed}: who has nothing to do writes nothing");
 }

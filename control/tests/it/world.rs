@@ -48,6 +48,7 @@ pub struct World {
     pub client: Client,
     pub runtime: runtime::fake::Fake,
     pub router: Arc<router::fake::Fake>,
+    pub store: Arc<store::memory::Memory>,
     clock: Arc<dyn Clock>,
     running: Option<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)>,
 }
@@ -57,7 +58,7 @@ impl World {
     pub async fn start(transport: Transport) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
         let store = Arc::new(store::memory::Memory::new());
-        let api = Api::new(store, Arc::clone(&clock), Access::default(), Arc::new(Nowhere));
+        let api = Api::new(Arc::<store::memory::Memory>::clone(&store), Arc::clone(&clock), Access::default(), Arc::new(Nowhere));
         let router = api.router_for(User::master("test"));
         let client = match transport {
             Transport::InProcess => Client::new(router, "default"),
@@ -66,7 +67,7 @@ impl World {
         let now = Arc::clone(&clock);
         let runtime = runtime::fake::Fake::with_clock(move || now.now());
         let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
-        let mut world = Self { client, runtime, router: Arc::new(router::fake::Fake::new(address)), clock, running: None };
+        let mut world = Self { client, runtime, router: Arc::new(router::fake::Fake::new(address)), store, clock, running: None };
         let mut namespace = Namespace::default();
         namespace.metadata.name = Some("default".into());
         KubeApi::<Namespace>::all(world.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();

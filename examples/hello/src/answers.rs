@@ -79,7 +79,14 @@ mod tests {
     use super::*;
 
     async fn check(startup_delay: Duration, method: Method, path: &str, status: u16, body: &str) {
-        let settings = Settings { port: 1, greeting: "hello".into(), version: "2".into(), name: "a-0".into(), startup_delay };
+        let settings = Settings {
+            address: [127, 0, 0, 1].into(),
+            port: 1,
+            greeting: "hello".into(),
+            version: "2".into(),
+            name: "a-0".into(),
+            startup_delay,
+        };
         let request = Request::builder().method(method).uri(path).body(()).unwrap();
         let response = Answers::new(settings, Instant::now()).answer(&request).await.unwrap();
         assert_eq!(response.status().as_u16(), status, "{path}");

@@ -13,7 +13,7 @@ mod answers;
 mod settings;
 
 use std::io::Write as _;
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,12 +36,12 @@ async fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(problem) => return fail(&problem),
     };
-    let (port, version) = (settings.port, settings.version.clone());
-    let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+    let (address, version) = (SocketAddr::from((settings.address, settings.port)), settings.version.clone());
+    let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
-        Err(error) => return fail(&format!("cannot listen on 127.0.0.1:{port} (from PORT): {error}")),
+        Err(error) => return fail(&format!("cannot listen on {address} (from ADDRESS and PORT): {error}")),
     };
-    say(&format!("{} version {version} listens on 127.0.0.1:{port}", settings.name));
+    say(&format!("{} version {version} listens on {address}", settings.name));
     match serve(listener, Arc::new(Answers::new(settings, Instant::now()))).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("cannot wait for signals: {error}")),

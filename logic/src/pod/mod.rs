@@ -35,6 +35,8 @@ pub struct Seen {
     pub phase: Phase,
     /// How the run before ended.
     pub last_exit: Option<Exit>,
+    /// The image it was last started from, with its digest.
+    pub image_id: Option<String>,
 }
 
 /// What a container does.
@@ -59,6 +61,8 @@ pub struct Exit {
     pub finished: Timestamp,
     /// Why it could not be started, if so.
     pub reason: Option<String>,
+    /// Whether it was ended for using more memory than it may.
+    pub is_out_of_memory: bool,
 }
 
 /// Everything an agent knows of one Pod.
@@ -127,6 +131,13 @@ pub fn plan(observed: &Observed) -> Plan {
     let status = status::status(observed);
     let (acts, wake_after) = if observed.pod.metadata.deletion_timestamp.is_some() { (ending(observed), None) } else { running(observed) };
     Plan { acts, status, wake_after }
+}
+
+/// Whether every container of a Pod has an image, so that it is for a runtime that runs images unless it names one.
+pub fn is_of_images(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    containers.all(|container| container.image.as_ref().is_some_and(|image| !image.is_empty()))
 }
 
 /// The longest that a container of this Pod may take to end.

@@ -86,6 +86,7 @@ fn container_status(observed: &Observed, container: &Container) -> ContainerStat
     ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
+        image_id: seen.and_then(|seen| seen.image_id.clone()).unwrap_or_default(),
         ready,
         started: Some(running && health.is_none_or(|health| health.started || container.startup_probe.is_none())),
         restart_count: i32::try_from(restarts).unwrap_or(i32::MAX),
@@ -147,11 +148,13 @@ fn ended(name: &str, exit: &Exit, words: Option<&String>) -> String {
         return format!("{name}: {reason}");
     }
     let last = words.and_then(|words| words.lines().rev().find(|line| !line.trim().is_empty()));
-    format!("{name} ended with code {}{}", exit.code, last.map(|line| format!("; it last wrote: {line}")).unwrap_or_default())
+    let why = if exit.is_out_of_memory { " for using more memory than its limit" } else { "" };
+    format!("{name} ended with code {}{why}{}", exit.code, last.map(|line| format!("; it last wrote: {line}")).unwrap_or_default())
 }
 
 fn terminated(exit: &Exit, words: Option<&String>) -> ContainerState {
     let reason = match (&exit.reason, exit.code) {
+        _ if exit.is_out_of_memory => "OOMKilled",
         (Some(_), _) => "StartError",
         (None, 0) => "Completed",
         (None, _) => "Error",
@@ -212,7 +215,7 @@ mod tests {
     #[test]
     fn an_end_is_told_with_its_last_words() {
         let time = "2026-01-01T00:00:00Z".parse().unwrap();
-        let exit = Exit { code: 3, started: time, finished: time, reason: None };
+        let exit = Exit { code: 3, started: time, finished: time, reason: None, is_out_of_memory: false };
         assert_eq!(ended("web", &exit, Some(&"a\nboom\n\n".into())), "web ended with code 3; it last wrote: boom");
         let exit = Exit { reason: Some("cannot start /no: No such file or directory".into()), ..exit };
         assert_eq!(ended("web", &exit, None), "web: cannot start /no: No such file or directory");

@@ -11,11 +11,11 @@ fn pod(spec: serde_json::Value) -> Pod {
 }
 
 fn seen(name: &str, starts: u32, phase: Phase) -> Seen {
-    Seen { name: name.into(), starts, phase, last_exit: None }
+    Seen { name: name.into(), starts, phase, last_exit: None, image_id: None }
 }
 
 fn exited(code: i32) -> Phase {
-    Phase::Exited(Exit { code, started: time("00:00"), finished: time("00:10"), reason: None })
+    Phase::Exited(Exit { code, started: time("00:00"), finished: time("00:10"), reason: None, is_out_of_memory: false })
 }
 
 fn check(pod: &Pod, seen: Option<&[Seen]>, health: &BTreeMap<String, Health>, expected: &str) {
@@ -50,6 +50,32 @@ fn a_pod_is_made_started_and_restarted_with_back_off() {
     check(&pod, Some(&[seen("a", 1, Phase::Running(time("00:01")))]), &none, "Running ready []");
     check(&pod, Some(&[seen("a", 1, exited(1))]), &none, "Running unready [start a]");
     check(&pod, Some(&[seen("a", 4, exited(1))]), &none, "Running unready [] wake 7s");
+}
+
+#[test]
+fn a_pod_is_of_images_when_all_its_containers_are() {
+    for (spec, expected) in [
+        (json!({"containers": [{"name": "a", "image": "shop:7"}]}), true),
+        (json!({"containers": [{"name": "a", "image": "shop:7"}, {"name": "b"}]}), false),
+        (json!({"containers": [{"name": "a", "image": "shop:7"}], "initContainers": [{"name": "i", "image": ""}]}), false),
+        (json!({"containers": [{"name": "a", "command": ["x"]}]}), false),
+    ] {
+        assert_eq!(is_of_images(&pod(spec.clone())), expected, "{spec}");
+    }
+}
+
+#[test]
+fn an_end_for_want_of_memory_and_an_image_are_told() {
+    let pod = pod(json!({"restartPolicy": "Never", "containers": [{"name": "a", "image": "shop:7"}]}));
+    let exit = Exit { code: 137, started: time("00:00"), finished: time("00:10"), reason: None, is_out_of_memory: true };
+    let seen = [Seen { image_id: Some("sha256:1".into()), ..seen("a", 1, Phase::Exited(exit)) }];
+    let (health, words) = (BTreeMap::new(), BTreeMap::new());
+    let observed =
+        Observed { pod: &pod, seen: Some(&seen), health: &health, last_words: &words, trouble: None, address: "", now: time("00:11") };
+    let status = plan(&observed).status.container_statuses.unwrap_or_default();
+    assert_eq!(status[0].image_id, "sha256:1");
+    let terminated = status[0].state.clone().and_then(|state| state.terminated).unwrap();
+    assert_eq!((terminated.reason.as_deref(), terminated.exit_code), (Some("OOMKilled"), 137));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) fn bury_container(dir: &Path, name: &str, killed: &[Identity]) -> io:
     if let Some(RunRecord { number, process, started }) = run {
         let signal = killed.contains(&process).then_some(Signal::SIGKILL as i32);
         // How one ended that was gone already is known to nobody; 137 is what others say then.
-        let exit = Exit { code: 137, signal, started, finished: now(), reason: Some(SHIM_GONE.to_owned()) };
+        let exit = Exit { code: 137, signal, started, finished: now(), reason: Some(SHIM_GONE.to_owned()), is_out_of_memory: false };
         let record = ExitRecord { number, exit: exit.clone(), previous: state.last_exit.clone() };
         records::write(&records::exit_file(dir, name), &record)?;
         state.phase = ContainerPhase::Exited(exit);

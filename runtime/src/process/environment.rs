@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::Container;
+use crate::ports;
 use crate::process::records::PodRecord;
 
 /// Marks every process of a pod with its directory, so that those of a dead shim can be found. The uid would not do: it could
@@ -22,7 +23,7 @@ pub(super) fn of(record: &PodRecord, container: &Container, dir: &Path, ours: im
         all.extend(ours(name).map(|value| (name.to_owned(), value)));
     }
     all.extend(container.env.iter().cloned());
-    all.extend(record.ports.iter().map(|(name, port)| (port_variable(name), port.to_string())));
+    all.extend(record.ports.iter().map(|(name, port)| (ports::variable(name), port.to_string())));
     all.extend(main_port(record, container).map(|port| ("PORT".to_owned(), port.to_string())));
     let marks = [
         (DIR, dir_mark(dir)),
@@ -45,7 +46,7 @@ pub(super) fn told_by(record: &PodRecord, container: &Container, port: &str) -> 
     if record.ports.get(port).is_some_and(|number| main_port(record, container) == Some(*number)) {
         return "$PORT".to_owned();
     }
-    format!("${}", port_variable(port))
+    format!("${}", ports::variable(port))
 }
 
 /// The container's first port, or else the pod's.
@@ -53,11 +54,6 @@ fn main_port(record: &PodRecord, container: &Container) -> Option<u16> {
     let of_pod = record.pod.containers.iter().flat_map(|container| &container.ports);
     let first = container.ports.iter().chain(of_pod).next()?;
     record.ports.get(&first.name).copied()
-}
-
-fn port_variable(name: &str) -> String {
-    let name = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
-    format!("PORT_{}", name.collect::<String>())
 }
 
 #[cfg(test)]

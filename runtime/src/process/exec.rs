@@ -19,7 +19,8 @@ use tokio::time::timeout;
 
 use crate::process::environment;
 use crate::process::records::{self, PodRecord};
-use crate::{Container, Error, ExecAnswer, Result};
+use crate::process::session;
+use crate::{Container, Error, ExecAnswer, ExecOptions, Result, Session};
 
 /// How much of the output is kept, in bytes: the end.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
@@ -41,22 +42,42 @@ pub(super) async fn run(record: &PodRecord, container: &Container, dir: &Path, w
 
 fn spawn(record: &PodRecord, container: &Container, dir: &Path, words: &[String]) -> Result<(Child, pipe::Receiver)> {
     let program = words.first().cloned().unwrap_or_default();
-    let cannot = |error: io::Error| {
-        let reason = error.raw_os_error().map_or_else(|| error.to_string(), |number| Errno::from_raw(number).desc().to_owned());
-        Error::CannotStart { program: program.clone(), reason }
-    };
+    let cannot = |error: io::Error| cannot_start(&program, &error);
     let (reader, writer) = io::pipe().map_err(cannot)?;
     let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(cannot)?;
-    let mut command = Command::new(&program);
-    command.args(words.iter().skip(1)).env_clear();
-    command.envs(environment::of(record, container, dir, |name| env::var(name).ok()));
-    command.current_dir(container.working_dir.as_ref().map_or_else(|| dir.join(records::WORK), Into::into));
+    let mut command = prepare(record, container, dir, words);
     command.stdin(Stdio::null()).stdout(writer.try_clone().map_err(cannot)?).stderr(writer);
     command.process_group(0).kill_on_drop(true);
     let child = command.spawn().map_err(cannot)?;
     // The command holds the writing end; without it the output ends with the program.
     drop(command);
     Ok((child, output))
+}
+
+/// Runs a program that somebody talks to. `shim_command` is ours, for what needs a terminal.
+pub(super) fn open(
+    record: &PodRecord,
+    container: &Container,
+    dir: &Path,
+    shim_command: &[String],
+    options: &ExecOptions,
+) -> Result<Session> {
+    let program = options.command.first().cloned().unwrap_or_default();
+    session::start(options, shim_command, |words| prepare(record, container, dir, words)).map_err(|error| cannot_start(&program, &error))
+}
+
+/// The command for a program with its arguments, in a container's environment and directory.
+fn prepare(record: &PodRecord, container: &Container, dir: &Path, words: &[String]) -> Command {
+    let mut command = Command::new(words.first().map_or("", String::as_str));
+    command.args(words.iter().skip(1)).env_clear();
+    command.envs(environment::of(record, container, dir, |name| env::var(name).ok()));
+    command.current_dir(container.working_dir.as_ref().map_or_else(|| dir.join(records::WORK), Into::into));
+    command
+}
+
+fn cannot_start(program: &str, error: &io::Error) -> Error {
+    let reason = error.raw_os_error().map_or_else(|| error.to_string(), |number| Errno::from_raw(number).desc().to_owned());
+    Error::CannotStart { program: program.to_owned(), reason }
 }
 
 async fn follow(child: &mut Child, mut output: pipe::Receiver) -> io::Result<ExecAnswer> {

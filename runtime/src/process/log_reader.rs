@@ -20,6 +20,7 @@ const READ_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct LogReader {
     path: PathBuf,
+    rotated: PathBuf,
     /// What is still to read, oldest first; the last one grows.
     files: VecDeque<File>,
     /// What was read of a record whose end was not.
@@ -35,12 +36,14 @@ impl LogReader {
     /// Opens the log of a run at the place that the options ask for. A run without a log has an empty one.
     pub fn open(dir: &Path, container: &str, number: u32, options: &LogOptions) -> io::Result<Self> {
         let path = records::log_file(dir, container, number);
-        let mut files = open_all(&path, &records::rotated_log_file(dir, container, number))?;
+        let rotated = records::rotated_log_file(dir, container, number);
+        let mut files = open_all(&path, &rotated)?;
         if let Some(lines) = options.tail {
             skip_to_tail(&mut files, lines)?;
         }
         Ok(Self {
             path,
+            rotated,
             files,
             begun: Vec::new(),
             since: options.since,
@@ -83,9 +86,15 @@ impl LogReader {
         }
         let Some(file) = self.files.front() else { return Ok(false) };
         match File::open(&self.path) {
-            // Rotated. The old one is read once more: it may have grown before it was.
+            // Rotated. The old one is read once more: it may have grown before it was. One that came between is read too.
             Ok(newer) if newer.metadata()?.ino() != file.metadata()?.ino() => {
-                self.files.push_back(newer);
+                let own = file.metadata()?.ino();
+                let between = open_all(&self.path, &self.rotated)?;
+                for file in between {
+                    if file.metadata()?.ino() != own {
+                        self.files.push_back(file);
+                    }
+                }
                 Ok(true)
             }
             Ok(_) => Ok(false),
@@ -292,6 +301,21 @@ mod tests {
         fs::write(&path, record(1, 'F', "a") + &record(2, 'F', "b")).unwrap();
         fs::rename(&path, &rotated).unwrap();
         fs::write(&path, record(3, 'F', "c")).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap(), "b\n");
+        assert_eq!(reader.next().unwrap().unwrap(), "c\n");
+        assert_eq!(reader.next().unwrap(), None);
+    }
+
+    #[test]
+    fn a_reader_that_is_two_rotations_behind_misses_nothing_that_is_there() {
+        let dir = written(&[], &[record(1, 'F', "a")]);
+        let (path, rotated) = (records::log_file(dir.path(), "web", 1), records::rotated_log_file(dir.path(), "web", 1));
+        let mut reader = LogReader::open(dir.path(), "web", 1, &LogOptions::default()).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap(), "a\n");
+        for (second, text) in [(2, "b"), (3, "c")] {
+            fs::rename(&path, &rotated).unwrap();
+            fs::write(&path, record(second, 'F', text)).unwrap();
+        }
         assert_eq!(reader.next().unwrap().unwrap(), "b\n");
         assert_eq!(reader.next().unwrap().unwrap(), "c\n");
         assert_eq!(reader.next().unwrap(), None);

@@ -101,11 +101,14 @@ pub(super) fn send(pid: i32, signal: Signal) {
 /// whatever descends from either. Returns when they are gone, or after five seconds with those that are not.
 pub(super) fn end_leftovers(dir: &Path, known: &[Identity]) -> Vec<i32> {
     let deadline = Instant::now() + KILL_PATIENCE;
+    let mut found = known.to_vec();
     loop {
-        let left = leftovers(dir, known);
+        // Those found before are looked at again: once its leader is gone, nothing tells that a process was ours.
+        let left = leftovers(dir, &found);
         if left.is_empty() || Instant::now() > deadline {
             return left;
         }
+        found = left.iter().filter_map(|pid| Identity::of(*pid)).collect();
         for pid in left {
             send(pid, Signal::SIGKILL);
         }

@@ -115,5 +115,5 @@ pub(super) fn recorded(dir: &Path, container: &str) -> io::Result<(ContainerStat
         (None, Some(end)) => (end.number, ContainerPhase::Exited(end.exit), end.previous),
         (None, None) => (0, ContainerPhase::Created, None),
     };
-    Ok((ContainerState { name: container.to_owned(), starts, phase, last_exit }, begun))
+    Ok((ContainerState { name: container.to_owned(), starts, phase, last_exit, image_id: None }, begun))
 }

@@ -57,6 +57,7 @@ impl Sandbox {
             starts: 0,
             phase: ContainerPhase::Created,
             last_exit: None,
+            image_id: None,
         };
         let containers = record.pod.containers.iter().map(created).collect();
         let view = watch::Sender::new(View { containers, is_removed: false });

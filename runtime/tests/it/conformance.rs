@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use runtime::{Check, Container, ContainerPhase, Error, LogOptions, Pod, Port, ProbeAnswer, Runtime};
+use runtime::{Check, Container, ContainerPhase, Error, ExecOptions, LogOptions, Output, Pod, Port, ProbeAnswer, Runtime};
 use tokio::time::timeout;
 
 use crate::subject::{Subject, exit, pod, port, state};
@@ -27,6 +27,16 @@ macro_rules! suite {
             $(#[tokio::test]
             async fn $case() {
                 super::$case(&mut ProcessSubject::new().await).await;
+            })*
+        }
+        #[cfg(feature = "docker")]
+        mod docker {
+            use crate::engine::DockerSubject;
+            $(#[tokio::test]
+            async fn $case() {
+                let Some(mut subject) = DockerSubject::new().await else { return };
+                super::$case(&mut subject).await;
+                subject.close().await;
             })*
         }
     };
@@ -52,6 +62,7 @@ suite! {
     a_port_probe_passes_while_something_listens,
     a_container_that_does_not_run_passes_no_probe,
     a_program_run_inside_tells_its_code_and_output,
+    a_program_that_is_talked_to_says_what_it_says_and_then_how_it_ended,
 }
 
 /// A pod of one container that was created.
@@ -109,6 +120,8 @@ async fn an_exit_code_is_told_and_restarts_are_counted(subject: &mut impl Subjec
 
 async fn a_stopped_container_tells_the_signal_that_ended_it(subject: &mut impl Subject) {
     let pod = started(subject, "a").await;
+    // A program that has not yet begun to listen to signals may miss this one.
+    say(subject, &pod.uid, &["here"]).await;
     subject.runtime().stop(&pod.uid, "web", PATIENCE).await.unwrap();
     let ContainerPhase::Exited(exit) = state(subject.runtime(), &pod.uid, "web").await.phase else { panic!("it still runs") };
     assert_eq!((exit.code, exit.signal), (143, Some(15)));
@@ -337,7 +350,7 @@ async fn a_port_probe_passes_while_something_listens(subject: &mut impl Subject)
     let check = Check::Tcp { port: "http".into() };
     subject.listen(&pod.uid, endpoint, false);
     let answer = probe(subject.runtime(), &pod.uid, &check).await;
-    assert_eq!(answer, ProbeAnswer::no(format!("did not listen on {} (from $PORT)", endpoint.port())));
+    assert_eq!(answer, ProbeAnswer::no(format!("did not listen on {} (from $PORT)", subject.told_port(endpoint))));
     subject.listen(&pod.uid, endpoint, true);
     let answer = probe(subject.runtime(), &pod.uid, &check).await;
     assert_eq!(answer, ProbeAnswer::yes(format!("{endpoint} accepted a connection")));
@@ -367,5 +380,30 @@ async fn a_program_run_inside_tells_its_code_and_output(subject: &mut impl Subje
 
     runtime.stop(&uid, "web", PATIENCE).await.unwrap();
     let error = runtime.exec(&uid, "web", &command, PATIENCE).await.unwrap_err().to_string();
+    assert!(error.ends_with("in container web: the container does not run"), "{error}");
+}
+
+async fn a_program_that_is_talked_to_says_what_it_says_and_then_how_it_ended(subject: &mut impl Subject) {
+    let uid = started(subject, "a").await.uid;
+    let command = subject.exec_command(&subject.container("web"), 3, "hello");
+    let runtime = subject.runtime();
+    let options = ExecOptions { command: command.clone(), ..ExecOptions::default() };
+    let mut session = runtime.open(&uid, "web", options.clone()).await.unwrap();
+    let mut said = Vec::new();
+    let ended = timeout(PATIENCE, async {
+        loop {
+            match session.output.recv().await {
+                Some(Output::Out(bytes) | Output::Err(bytes)) => said.extend_from_slice(&bytes),
+                Some(Output::Ended(code)) => break code,
+                None => panic!("nobody said how it ended"),
+            }
+        }
+    });
+    assert_eq!((ended.await.unwrap(), said.as_slice()), (3, &b"hello\n"[..]));
+    assert!(session.output.recv().await.is_none());
+    assert!(matches!(runtime.open("nobody", "web", options.clone()).await, Err(Error::NoSuchPod(_))));
+    assert!(matches!(runtime.open(&uid, "no", options.clone()).await, Err(Error::NoSuchContainer { .. })));
+    runtime.stop(&uid, "web", PATIENCE).await.unwrap();
+    let error = runtime.open(&uid, "web", options).await.unwrap_err().to_string();
     assert!(error.ends_with("in container web: the container does not run"), "{error}");
 }

@@ -2,6 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod conformance;
+#[cfg(feature = "docker")]
+mod docker;
+#[cfg(feature = "docker")]
+mod docker_registry;
+#[cfg(feature = "docker")]
+mod engine;
 mod fake;
 mod subject;
 
@@ -13,3 +19,5 @@ mod process;
 mod process_deaths;
 #[cfg(feature = "process")]
 mod process_probes;
+#[cfg(feature = "process")]
+mod process_sessions;

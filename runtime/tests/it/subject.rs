@@ -23,6 +23,10 @@ pub trait Subject {
     fn exec_command(&self, container: &Container, code: i32, line: &str) -> Vec<String>;
     /// Whether something answers on the endpoint of this pod.
     fn listen(&mut self, uid: &str, endpoint: SocketAddr, is_listening: bool);
+    /// The port that a program was told to listen on, so as to be reached at this endpoint.
+    fn told_port(&self, endpoint: SocketAddr) -> u16 {
+        endpoint.port()
+    }
 }
 
 /// A pod with a uid that no other test has: ports go by it.

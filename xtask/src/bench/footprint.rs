@@ -34,6 +34,8 @@ pub async fn measure() -> Result<Vec<Row>> {
     let shims = shims(&conductor.data.join("pods").to_string_lossy());
     let largest = shims.iter().map(|pid| resident_kib(*pid)).max().unwrap_or(0);
     let own = shims.iter().map(|pid| proportional_kib(*pid)).max().unwrap_or(0);
+    // The server has closed the first connection, on which nothing was asked for so long.
+    let mut client = ApiClient::connect(conductor.api, &conductor.data).await?;
     client.call("DELETE", PATH, JSON, "").await?;
     while !shims.iter().all(|pid| resident_kib(*pid) == 0) {
         tokio::time::sleep(Duration::from_millis(100)).await;

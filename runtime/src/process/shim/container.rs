@@ -136,7 +136,7 @@ impl Container {
         }
         let NotStarted { program, reason, code } = why;
         let told = Some(format!("cannot start {program}: {reason}"));
-        let exit = Exit { code, signal: None, started, finished: now(), reason: told };
+        let exit = Exit { code, signal: None, started, finished: now(), reason: told, is_out_of_memory: false };
         self.state.starts = number;
         self.record_exit(&exit);
         self.state.phase = ContainerPhase::Exited(exit);
@@ -229,7 +229,7 @@ impl Container {
 fn exit(status: ExitStatus, started: Timestamp) -> Exit {
     let signal = status.signal();
     let code = status.code().unwrap_or_else(|| 128 + signal.unwrap_or(0));
-    Exit { code, signal, started, finished: now(), reason: None }
+    Exit { code, signal, started, finished: now(), reason: None, is_out_of_memory: false }
 }
 
 /// For `shim.log`: a record that could not be written is missed only if the shim dies too.

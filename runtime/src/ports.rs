@@ -14,7 +14,7 @@ const COUNT: u16 = 10_000;
 
 /// Chooses a port for each of the pod's, none of them in `held`. A pod's ports are tried in an order that its uid decides, so
 /// that a pod made again mostly gets the same ones. `try_bind` tells whether this machine would let somebody listen.
-pub(super) fn allot(pod: &Pod, held: &BTreeSet<u16>, try_bind: impl Fn(u16) -> io::Result<()>) -> Result<BTreeMap<String, u16>> {
+pub(crate) fn allot(pod: &Pod, held: &BTreeSet<u16>, try_bind: impl Fn(u16) -> io::Result<()>) -> Result<BTreeMap<String, u16>> {
     let mut allotted = BTreeMap::new();
     let mut held = held.clone();
     // Fixed ports first, or an allotted one might be in their place.
@@ -39,7 +39,7 @@ pub(super) fn allot(pod: &Pod, held: &BTreeSet<u16>, try_bind: impl Fn(u16) -> i
 }
 
 /// Whether somebody may listen on a port of the loopback address.
-pub(super) fn try_bind(port: u16) -> io::Result<()> {
+pub(crate) fn try_bind(port: u16) -> io::Result<()> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop)
 }
 
@@ -64,9 +64,15 @@ fn free(pod: &Pod, port: &Port, held: &BTreeSet<u16>, try_bind: impl Fn(u16) -> 
 }
 
 /// FNV-1a, 64 bits: short, and the same in every build.
-fn hash(uid: &str, name: &str) -> u64 {
-    let bytes = uid.bytes().chain([0]).chain(name.bytes());
+pub(crate) fn hash(first: &str, second: &str) -> u64 {
+    let bytes = first.bytes().chain([0]).chain(second.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The variable that tells a program of a port.
+pub(crate) fn variable(name: &str) -> String {
+    let name = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
+    format!("PORT_{}", name.collect::<String>())
 }
 
 #[cfg(test)]

@@ -1,0 +1,48 @@
+//! `POST …/pods/NAME/eviction`: a Pod is asked to go, as for maintenance of its node.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::json;
+
+use super::delete::delete;
+use crate::path::Place;
+use crate::query::Query;
+use crate::serve::Call;
+use crate::status::{Result, Status};
+use crate::{answer, body};
+
+/// Deletes a Pod as its eviction's deleteOptions say. Errors: 400 for the eviction of another, 404, 409.
+pub async fn evict(call: &Call) -> Result<Response> {
+    let accepted = call.accepted()?;
+    let dry_run = call.query.dry_run("CreateOptions")?;
+    let eviction = body::typed("policy", "Eviction", &call.headers, &call.body)?;
+    let (name, named) = (call.name()?, eviction["metadata"]["name"].as_str().unwrap_or_default());
+    if !named.is_empty() && named != name {
+        return Err(Status::bad_request(format!("name in URL does not match name in Eviction object: {named:?}, expected {name:?}")));
+    }
+    let mut options = json!({"kind": "DeleteOptions", "apiVersion": "v1"});
+    for (field, value) in eviction["deleteOptions"].as_object().into_iter().flatten() {
+        options[field] = value.clone();
+    }
+    if dry_run {
+        options["dryRun"] = json!(["All"]);
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let deletion = Call {
+        server: Arc::clone(&call.server),
+        user: call.user.clone(),
+        served: Arc::clone(&call.served),
+        place: Place { subresource: None, ..call.place.clone() },
+        query: Query::default(),
+        headers,
+        extensions: http::Extensions::new(),
+        body: options.to_string().into(),
+    };
+    delete(&deletion).await?;
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    Ok(answer::value(accepted.format, StatusCode::CREATED, &status))
+}

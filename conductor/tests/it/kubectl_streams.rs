@@ -1,0 +1,100 @@
+//! kubectl talks to what runs: exec, cp, attach, port-forward, and eviction.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Stdio;
+
+use crate::kubectl::{Kubectl, kubectl, shop};
+use crate::server::Server;
+
+/// kubectl beside a server on which `shop` is ready.
+fn start() -> Option<Kubectl> {
+    let kubectl = Kubectl { path: kubectl()?, server: Server::start() };
+    kubectl.write("shop.yaml", &shop("1"));
+    kubectl.good("apply -f shop.yaml", "created");
+    kubectl.good("wait --for=condition=Ready service/shop --timeout=60s", "condition met");
+    Some(kubectl)
+}
+
+/// Runs kubectl with something to read; its output, error and code.
+fn fed(kubectl: &Kubectl, words: &str, input: &[u8]) -> (Vec<u8>, String, Option<i32>) {
+    let piped = || Stdio::piped();
+    let mut child = kubectl.command(words).stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+    let feeding = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().unwrap();
+    feeding.join().unwrap().unwrap();
+    (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
+}
+
+#[test]
+fn programs_are_run_in_containers_and_files_are_copied() {
+    let Some(kubectl) = start() else { return };
+    kubectl.good("exec shop-web-1-0 -- printenv CONDUCTOR_POD", "shop-web-1-0");
+    let (out, err, code) = fed(&kubectl, "exec -i shop-web-1-0 -- sh -c cat;echo\tsaid>&2;exit\t7", b"typed");
+    assert_eq!((out.as_slice(), code), (&b"typed"[..], Some(7)), "{err}");
+    assert!(err.contains("said") && err.contains("exit code 7"), "{err}");
+    let many: Vec<u8> = (0..1_500_000_u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let (out, err, code) = fed(&kubectl, "exec -i shop-web-1-0 -- cat", &many);
+    assert!(code == Some(0) && out == many, "{} of {} bytes: {err}", out.len(), many.len());
+    kubectl.bad("exec shop-web-1-0 -- /no/such/program", "cannot start /no/such/program");
+    kubectl.bad("exec shop-web-1-0 -c other -- true", "container other");
+    kubectl.bad("exec none -- true", "not found");
+    std::fs::write(kubectl.server.dir.path().join("there"), &many).unwrap();
+    kubectl.good("cp there shop-web-1-0:copied", "");
+    kubectl.good("cp shop-web-1-0:copied back", "");
+    assert_eq!(std::fs::read(kubectl.server.dir.path().join("back")).unwrap(), many);
+}
+
+#[test]
+fn ports_are_forwarded_and_those_that_there_are_not_are_named() {
+    let Some(kubectl) = start() else { return };
+    let mut child = kubectl.command("port-forward shop-web-1-0 :8080 --address 127.0.0.1").stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split_whitespace().nth(2).unwrap().to_owned();
+    let ask = || {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for _ in 0..20 {
+        let answer = ask();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("shop-web-1-0"), "{answer}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut child = kubectl.command("port-forward shop-web-1-0 :99 --address 127.0.0.1");
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    line.clear();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    drop(TcpStream::connect(line.split_whitespace().nth(2).unwrap()).unwrap());
+    let said = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("has no port 99: it has 8080"), "{said}");
+}
+
+#[test]
+fn what_a_container_writes_is_watched_and_an_evicted_pod_goes() {
+    let Some(path) = kubectl() else { return };
+    let kubectl = Kubectl { path, server: Server::start() };
+    let script = "while :; do echo tick; sleep 0.05; done";
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: clock}}\nspec: {{terminationGracePeriodSeconds: 1, containers: [{{name: clock, command: [sh, -c, '{script}']}}]}}\n"
+    );
+    kubectl.write("pod.yaml", &pod);
+    kubectl.good("apply -f pod.yaml", "created");
+    kubectl.good("wait --for=jsonpath={.status.phase}=Running pod/clock --timeout=30s", "condition met");
+    let mut child = kubectl.command("attach clock").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "tick\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    kubectl.write("eviction.json", r#"{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"clock"}}"#);
+    kubectl.good("create --raw /api/v1/namespaces/default/pods/clock/eviction -f eviction.json", "Success");
+    kubectl.good("wait --for=delete pod/clock --timeout=30s", "");
+    kubectl.bad("get pod clock", "not found");
+}
