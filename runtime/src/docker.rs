@@ -19,6 +19,7 @@ mod probing;
 mod records;
 mod sandbox;
 mod seen;
+mod session;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +38,9 @@ use tokio::time::timeout;
 use crate::changes::Changes;
 use crate::check_pod::{check, refuse};
 use crate::probe::{self, Target};
-use crate::{Check, ContainerPhase, Error, ExecAnswer, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime, ports};
+use crate::{
+    Check, ContainerPhase, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime, Session, ports,
+};
 use engine::{Engine, WORKED, lock};
 use images::Images;
 use records::{Opened, Record};
@@ -108,6 +111,17 @@ impl Docker {
         let _ = timeout(FIRST_PATIENCE, first).await;
         let watching = tokio::spawn(watching::run(Arc::downgrade(&pods)));
         Ok(Self { pods, watching, _lock: lock })
+    }
+
+    /// The engine's name of a container that runs, in which `command` is to be run.
+    fn running(&self, uid: &str, container: &str, command: &[String]) -> Result<String> {
+        let sandbox = self.find(uid)?;
+        let (_, state) = sandbox.container(container)?;
+        let runs = matches!(state.phase, ContainerPhase::Running { .. });
+        sandbox.run(container, state.starts).filter(|_| runs).ok_or_else(|| {
+            let tried = format!("run {command:?} in container {container}");
+            Error::Failed { tried, reason: "the container does not run".to_owned() }
+        })
     }
 
     fn find(&self, uid: &str) -> Result<Arc<Sandbox>> {
@@ -212,17 +226,13 @@ impl Runtime for Docker {
     }
 
     async fn exec(&self, uid: &str, container: &str, command: &[String], patience: Duration) -> Result<ExecAnswer> {
-        let sandbox = self.find(uid)?;
-        let (_, state) = sandbox.container(container)?;
-        match sandbox.run(container, state.starts) {
-            Some(id) if matches!(state.phase, ContainerPhase::Running { .. }) => {
-                exec::run(&self.pods.engine, &id, container, command, patience).await
-            }
-            _ => {
-                let tried = format!("run {command:?} in container {container}");
-                Err(Error::Failed { tried, reason: "the container does not run".to_owned() })
-            }
-        }
+        let id = self.running(uid, container, command)?;
+        exec::run(&self.pods.engine, &id, container, command, patience).await
+    }
+
+    async fn open(&self, uid: &str, container: &str, options: ExecOptions) -> Result<Session> {
+        let id = self.running(uid, container, &options.command)?;
+        session::open(&self.pods.engine, &id, container, &options).await
     }
 
     async fn probe(&self, uid: &str, container: &str, check: &Check, patience: Duration) -> Result<ProbeAnswer> {

@@ -53,14 +53,25 @@ async fn follow(engine: &Engine, exec: &str) -> std::result::Result<(Option<i64>
             kept.drain(..kept.len().saturating_sub(OUTPUT_BYTES_MAX));
         }
     }
+    Ok((ended(engine, exec).await?, kept.into()))
+}
+
+/// The code of a program whose output has ended; `None` when the engine does not come to say it.
+async fn ended(engine: &Engine, exec: &str) -> std::result::Result<Option<i64>, Refusal> {
+    let client = engine.client()?;
     for _ in 0..CODE_TRIES {
         let seen = engine.ask(ASKED, client.inspect_exec(exec)).await?;
         if seen.running != Some(true) {
-            return Ok((seen.exit_code, kept.into()));
+            return Ok(seen.exit_code);
         }
         tokio::time::sleep(CODE_PAUSE).await;
     }
-    Ok((None, kept.into()))
+    Ok(None)
+}
+
+/// As `ended`, for who only wants the code.
+pub(super) async fn code(engine: &Engine, exec: &str) -> Option<i32> {
+    i32::try_from(ended(engine, exec).await.ok()??).ok()
 }
 
 fn answer(command: &[String], code: Option<i64>, output: Vec<u8>) -> Result<ExecAnswer> {
@@ -76,7 +87,7 @@ fn answer(command: &[String], code: Option<i64>, output: Vec<u8>) -> Result<Exec
     Ok(ExecAnswer { code, output: output.into() })
 }
 
-fn unstarted(command: &[String], refusal: Refusal, tried: &str) -> Error {
+pub(super) fn unstarted(command: &[String], refusal: Refusal, tried: &str) -> Error {
     if let Refusal::Said { message, .. } = &refusal
         && let StartFault::Program(_, reason) = fault::of_start(message)
     {
@@ -87,7 +98,7 @@ fn unstarted(command: &[String], refusal: Refusal, tried: &str) -> Error {
 
 /// Ends a program that had its time. Engines have no call for that, so it is done by the system, where its process is the
 /// system's to see and really the container's.
-async fn end(engine: &Engine, exec: &str, id: &str) -> bool {
+pub(super) async fn end(engine: &Engine, exec: &str, id: &str) -> bool {
     let Ok(client) = engine.client() else { return false };
     let Ok(seen) = engine.ask(ASKED, client.inspect_exec(exec)).await else { return false };
     let Some(pid) = seen.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1) else { return false };

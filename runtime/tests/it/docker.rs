@@ -7,7 +7,7 @@ use std::time::Duration;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use runtime::docker::Docker;
-use runtime::{Container, ContainerPhase, Error, ImageTrouble, Limits, LogOptions, Pod, PullPolicy, Runtime};
+use runtime::{Container, ContainerPhase, Error, ExecOptions, ImageTrouble, Input, Limits, LogOptions, Output, Pod, PullPolicy, Runtime};
 use serde_json::json;
 use tokio::net::UnixListener;
 
@@ -220,5 +220,45 @@ async fn an_engine_that_returns_is_found_again() {
     docker.remove(&web.uid).await.unwrap();
     assert_eq!(docker.list().await.unwrap(), []);
     std::io::stdout().flush().unwrap();
+    subject.close().await;
+}
+
+#[tokio::test]
+async fn a_program_in_a_container_hears_what_it_is_told_and_ends_when_nobody_listens() {
+    let Some(subject) = DockerSubject::new().await else { return };
+    let pod = started(&subject, subject.container("web")).await;
+    let shell = |script: &str| ExecOptions { command: ["sh", "-c", script].map(str::to_owned).to_vec(), stdin: true, tty: false };
+    let mut session =
+        subject.runtime().open(&pod.uid, "web", shell("read line; echo heard $line; echo oops >&2; cat; exit 4")).await.unwrap();
+    for input in [Input::Bytes("one\n".into()), Input::Bytes("two".into()), Input::End] {
+        session.input.send(input).await.unwrap();
+    }
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = loop {
+        match tokio::time::timeout(PATIENCE, session.output.recv()).await.unwrap() {
+            Some(Output::Out(bytes)) => out.extend_from_slice(&bytes),
+            Some(Output::Err(bytes)) => err.extend_from_slice(&bytes),
+            Some(Output::Ended(code)) => break code,
+            None => panic!("nobody said how it ended"),
+        }
+    };
+    assert_eq!((code, &out[..], &err[..]), (4, &b"heard one\ntwo"[..], &b"oops\n"[..]));
+
+    let options = ExecOptions { tty: true, ..shell("stty size; read line; stty size; exec sleep 4713.5") };
+    let mut session = subject.runtime().open(&pod.uid, "web", options).await.unwrap();
+    session.input.send(Input::Resize { columns: 132, rows: 43 }).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    session.input.send(Input::Bytes("\n".into())).await.unwrap();
+    let mut said = String::new();
+    while !said.contains("43 132") {
+        match tokio::time::timeout(PATIENCE, session.output.recv()).await.unwrap() {
+            Some(Output::Out(bytes)) => said.push_str(&String::from_utf8_lossy(&bytes)),
+            other => panic!("{other:?} after {said:?}"),
+        }
+    }
+    eventually("it sleeps", async || (!crate::proc::all_with("sleep 4713.5").is_empty()).then_some(())).await;
+    drop(session);
+    eventually("it was ended", async || crate::proc::all_with("sleep 4713.5").is_empty().then_some(())).await;
+    subject.runtime().remove(&pod.uid).await.unwrap();
     subject.close().await;
 }
