@@ -17,7 +17,7 @@ pub fn place(kind: &Kind, place: &Place, object: &mut Value) -> Result<()> {
     let (api_version, name) = (kind.api_version(), &kind.kind);
     for (field, expected) in [("apiVersion", api_version.as_str()), ("kind", name.as_str())] {
         let found = object[field].as_str().unwrap_or_default();
-        if found.is_empty() && !kind.group.is_empty() {
+        if found.is_empty() && !kind.keeps_unknown {
             let title = if field == "kind" { "Kind" } else { "apiVersion" };
             return Err(Status::bad_request(format!("Object '{title}' is missing in the body: expected {field}: {expected}")));
         }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod clients;
 mod command_line;
 mod docker;
 mod kubectl;
