@@ -23,6 +23,8 @@ pub struct Served {
     pub schema: Schema,
     /// The kind in the table of Kubernetes' own types.
     pub message: Option<&'static str>,
+    /// What even an empty object of it has.
+    pub blank: Value,
     /// How their parts are merged and owned.
     pub shape: Shape,
     /// How its stored objects begin.
@@ -44,6 +46,10 @@ impl Served {
     /// An entry as an object of this kind and version. What was stored before its schema last changed is read by the new one.
     pub fn read(&self, entry: &Entry) -> Value {
         let mut object = object::decode(entry);
+        if let Some(form) = self.kind.form {
+            (form.show)(&mut object);
+            object["apiVersion"] = Value::from(self.kind.api_version());
+        }
         if let Some(custom) = &self.custom {
             object["apiVersion"] = Value::from(self.kind.api_version());
             if custom.is_stale(entry) {
@@ -58,6 +64,13 @@ impl Served {
     pub fn write(&self, out: &mut Vec<u8>, entry: &Entry, typed: bool) {
         match &self.custom {
             Some(custom) if custom.is_stale(entry) => out.extend_from_slice(self.read(entry).to_string().as_bytes()),
+            None if self.kind.form.is_some() => {
+                let mut object = self.read(entry);
+                if let Some(fields) = object.as_object_mut().filter(|_| !typed) {
+                    fields.retain(|name, _| name != "apiVersion" && name != "kind");
+                }
+                out.extend_from_slice(object.to_string().as_bytes());
+            }
             _ => object::write(out, &self.head, entry, typed),
         }
     }
@@ -122,7 +135,9 @@ fn compile(kinds: Vec<(Kind, Option<Custom>)>) -> Vec<Served> {
     let served = |((kind, custom), (root, shape_root)): ((Kind, Option<Custom>), (usize, usize))| {
         let (head, hash) = (object::head(&kind), crate::discovery::storage_hash(&kind));
         let message = core_types::message_of(&kind.group, &kind.kind).filter(|_| kind.keeps_unknown);
-        Served { message, schema: schema_at(root), shape: shape_at(shape_root), head, hash, kind, custom }
+        let untabled = || if kind.keeps_unknown { serde_json::json!({"spec": {}, "status": {}}) } else { Value::Null };
+        let blank = message.map_or_else(untabled, core_types::blank);
+        Served { message, blank, schema: schema_at(root), shape: shape_at(shape_root), head, hash, kind, custom }
     };
     compiled.map(served).collect()
 }

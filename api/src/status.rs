@@ -31,7 +31,7 @@ impl Status {
     }
 
     fn about(mut self, kind: &Kind, name: &str) -> Self {
-        let mut details = json!({"name": name, "group": kind.group, "kind": kind.plural});
+        let mut details = json!({"name": name, "group": kind.kept_group(), "kind": kind.plural});
         if let Some(fields) = details.as_object_mut() {
             fields.retain(|_, value| value != "");
         }
@@ -73,7 +73,7 @@ impl Status {
     /// 405: a part of a defined kind does not take this verb.
     pub fn verb_not_supported(kind: &Kind, verb: &str) -> Self {
         let message = format!("{verb} is not supported on resources of kind {:?}", kind.qualified_plural());
-        let details = json!({"group": kind.group, "kind": kind.plural});
+        let details = json!({"group": kind.kept_group(), "kind": kind.plural});
         Self { details: Some(details), ..Self::new(405, "MethodNotAllowed", message) }
     }
 
@@ -156,7 +156,7 @@ impl Status {
     pub fn immutable(kind: &Kind, name: &str, field: &str, value: &str) -> Self {
         // Kubernetes finds it twice: as metadata, and as the kind's.
         let problem = Problem::invalid(field, format!("{value:?}: field is immutable"));
-        Self::invalid(&kind.group, &kind.kind, name, &[problem.clone(), problem])
+        Self::invalid(kind.kept_group(), &kind.kind, name, &[problem.clone(), problem])
     }
 
     /// 422: a patch that cannot be carried out.

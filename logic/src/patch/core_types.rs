@@ -90,6 +90,23 @@ pub fn message_of(group: &str, kind: &str) -> Option<&'static str> {
     [group, "meta"].into_iter().find_map(|group| TYPES.get_key_value(format!("{group}.{kind}").as_str())).map(|(name, _)| *name)
 }
 
+/// What JSON of an empty object of a type has: messages, texts and lists that are told even where there is nothing in them.
+pub fn blank(name: &str) -> Value {
+    let mut object = Map::new();
+    for field in fields(name).unwrap_or_default().iter().filter(|field| field.name != "metadata" || name.ends_with("Spec")) {
+        match (field.many, field.holds) {
+            (Many::One, Type::Message(inner)) if !field.keeps_zero && !field.name.is_empty() => {
+                drop(object.insert(field.name.into(), blank(inner)))
+            }
+            (Many::One, Type::Text) if field.keeps_zero => drop(object.insert(field.name.into(), json!(""))),
+            // The one keyed list that Kubernetes tells when it is empty.
+            (Many::List, _) if field.name == "containers" => drop(object.insert(field.name.into(), json!([]))),
+            _ => {}
+        }
+    }
+    Value::Object(object)
+}
+
 /// Adds to schemas of Kubernetes' own types, by their names in `definitions`, how their lists and maps are merged.
 pub fn annotate(definitions: &mut Map<String, Value>) {
     for (name, schema) in definitions {
