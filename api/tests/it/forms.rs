@@ -100,3 +100,42 @@ async fn what_cannot_be_given_is_not_given_in_another_form() {
     assert_eq!(code(&format!("{MAPS}?watch=true"), "application/yaml").await, 406);
     assert_eq!(code(MAPS, "application/yaml").await, 200);
 }
+
+#[tokio::test]
+async fn core_kinds_are_told_in_protobuf_and_others_are_not() {
+    let server = Server::start().await;
+    server.post(MAPS, json!({"metadata": {"name": "a"}, "data": {"key": "value"}})).await.expect(201);
+    let ask = async |uri: &str, accept: &str| {
+        let request = Request::get(uri).header("accept", accept).body(Body::empty()).unwrap();
+        let response = server.router.clone().oneshot(request).await.unwrap();
+        let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (response.status().as_u16(), media_type, response.into_body().collect().await.unwrap().to_bytes().to_vec())
+    };
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+    let services = "/apis/conductor.dev/v1/namespaces/default/services";
+    let one = format!("{MAPS}/a");
+    let metadata = format!("{PROTOBUF};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io");
+    for (uri, accept, code, media_type) in [
+        (one.as_str(), PROTOBUF, 200, PROTOBUF),
+        (MAPS, "application/vnd.kubernetes.protobuf,application/json", 200, PROTOBUF),
+        ("/api/v1/namespaces/default/configmaps/none", PROTOBUF, 404, PROTOBUF),
+        ("/apis", PROTOBUF, 200, PROTOBUF),
+        ("/api/v1", PROTOBUF, 200, PROTOBUF),
+        (services, PROTOBUF, 406, PROTOBUF),
+        (services, "application/vnd.kubernetes.protobuf,application/json", 200, "application/json"),
+        (services, metadata.as_str(), 200, PROTOBUF),
+    ] {
+        let (found_code, found_type, bytes) = ask(uri, accept).await;
+        assert_eq!((found_code, found_type.as_str()), (code, media_type), "{uri} {accept}");
+        assert_eq!(bytes.starts_with(b"k8s\0"), media_type == PROTOBUF, "{uri}");
+    }
+    let (code, media_type, bytes) = ask(&format!("{MAPS}?watch=true&timeoutSeconds=1"), &format!("{PROTOBUF};stream=watch")).await;
+    assert_eq!((code, media_type.as_str()), (200, "application/vnd.kubernetes.protobuf;stream=watch"));
+    let (mut rest, mut frames) = (bytes.as_slice(), 0);
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let (frame, after) = after.split_at(u32::from_be_bytes(*length) as usize);
+        assert!(frame.starts_with(b"\x0a\x05ADDED"), "{frame:?}");
+        (rest, frames) = (after, frames + 1);
+    }
+    assert_eq!(frames, 1);
+}

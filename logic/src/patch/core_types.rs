@@ -64,8 +64,21 @@ pub enum Type {
     Raw,
     /// A list of texts that is a message of its own.
     Texts,
+    /// A schema, or a list of them, or whether there may be anything, or names of fields: what a definition's schema may hold in their place.
+    SchemaOr(Instead),
     /// Another type of the table.
     Message(&'static str),
+}
+
+/// What may stand in place of a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instead {
+    /// A list of schemas.
+    List,
+    /// True or false.
+    Boolean,
+    /// A list of texts.
+    Texts,
 }
 
 /// How often a field holds what it holds.
@@ -189,6 +202,9 @@ fn parse_field(text: &'static str) -> Option<Field> {
         "IntOrString" => Type::IntOrString,
         "Raw" => Type::Raw,
         "Strings" => Type::Texts,
+        "SchemaOrList" => Type::SchemaOr(Instead::List),
+        "SchemaOrBoolean" => Type::SchemaOr(Instead::Boolean),
+        "SchemaOrTexts" => Type::SchemaOr(Instead::Texts),
         other => Type::Message(other),
     };
     let merge = facts.split(';').filter(|fact| !fact.is_empty()).collect();
