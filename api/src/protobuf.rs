@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value, json};
 
 mod encode;
 
-pub use encode::{encode, frame};
+pub use encode::{encode, encode_message, frame};
 
 /// How every message begins.
 pub const PREFIX: &[u8] = b"k8s\0";

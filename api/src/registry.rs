@@ -14,6 +14,7 @@ use store::Entry;
 
 use crate::custom::Custom;
 use crate::object;
+use crate::openapi::Documents;
 
 /// A kind, ready to be served.
 pub struct Served {
@@ -42,6 +43,8 @@ pub struct Served {
 pub struct Registry {
     served: Vec<Arc<Served>>,
     by_path: HashMap<(String, String, String), usize>,
+    /// What was told of them in OpenAPI.
+    pub documents: Documents,
 }
 
 impl Served {
@@ -91,7 +94,7 @@ impl Registry {
         served.extend(compile(kinds).into_iter().map(Arc::new));
         let path = |kind: &Kind| (kind.group.clone(), kind.version.clone(), kind.plural.clone());
         let by_path = served.iter().enumerate().map(|(at, served)| (path(&served.kind), at)).collect();
-        Self { served, by_path }
+        Self { served, by_path, documents: Documents::default() }
     }
 
     /// The kind at a path.

@@ -116,7 +116,7 @@ async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(Use
     let Some(place) = Place::parse(path) else {
         authorize_path(&server, &user, &parts.method, path).await?;
         let registry = server.kinds().await?;
-        return elsewhere(&registry, &parts.method, path, &parts.headers);
+        return elsewhere(&registry, &parts.method, path, parts.uri.query().unwrap_or_default(), &parts.headers);
     };
     let is_watch = query.is_true("watch") || place.watch;
     authorize(&server, &user, verb(&parts.method, &place, is_watch), &place, &query).await?;
@@ -182,7 +182,7 @@ async fn read(body: Body) -> Result<Bytes> {
     }
 }
 
-fn elsewhere(registry: &Registry, method: &Method, path: &str, headers: &HeaderMap) -> Result<Response> {
+fn elsewhere(registry: &Registry, method: &Method, path: &str, query: &str, headers: &HeaderMap) -> Result<Response> {
     if method != Method::GET {
         return Err(Status::method_not_allowed());
     }
@@ -190,7 +190,7 @@ fn elsewhere(registry: &Registry, method: &Method, path: &str, headers: &HeaderM
         "/healthz" | "/livez" | "/readyz" | "/livez/ping" | "/readyz/ping" | "/healthz/ping" => {
             Ok(answer::bytes(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"ok")))
         }
-        path if path.starts_with("/openapi/") => openapi::serve(registry, path, headers),
+        path if path.starts_with("/openapi/") => Ok(openapi::serve(registry, path, query, headers)),
         path => discovery::serve(registry, path, headers),
     }
 }

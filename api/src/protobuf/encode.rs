@@ -36,6 +36,15 @@ pub fn encode(object: &Value) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// A message of the table without an envelope.
+pub fn encode_message(name: &str, object: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let (Some(fields), Some(object)) = (core_types::fields(name), object.as_object()) {
+        message(&mut out, fields, object, 0);
+    }
+    out
+}
+
 /// A change as a frame of a watch: its length in four bytes, then what happened and to what.
 pub fn frame(event: &str, object: &Value) -> Option<Vec<u8>> {
     let object = encode(object)?;

@@ -99,8 +99,14 @@ pub fn fields(name: &str) -> Option<&'static [Field]> {
 
 /// The table's name of a kind, for kinds whose protobuf form is known.
 pub fn message_of(group: &str, kind: &str) -> Option<&'static str> {
-    let group = group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
-    [group, "meta"].into_iter().find_map(|group| TYPES.get_key_value(format!("{group}.{kind}").as_str())).map(|(name, _)| *name)
+    let short = match group {
+        "" => "core",
+        "rbac.authorization.k8s.io" => "rbac",
+        other => other.strip_suffix(".k8s.io").unwrap_or(other),
+    };
+    // Messages that are no kinds are not found by a group that somebody calls so.
+    let short = if short == "openapi" { "" } else { short };
+    [short, "meta"].into_iter().find_map(|group| TYPES.get_key_value(format!("{group}.{kind}").as_str())).map(|(name, _)| *name)
 }
 
 /// What JSON of an empty object of a type has: messages, texts and lists that are told even where there is nothing in them.
@@ -125,6 +131,7 @@ pub fn annotate(definitions: &mut Map<String, Value>) {
     for (name, schema) in definitions {
         let Some(found) = message_of_definition(name).and_then(|name| TYPES.get(name)) else { continue };
         annotate_fields(&found.fields, schema);
+        require_no_metadata(&found.fields, schema);
         if found.atomic {
             schema["x-kubernetes-map-type"] = json!("atomic");
         }
@@ -166,9 +173,41 @@ fn annotate_fields(of: &[Field], schema: &mut Value) {
                 _ => {}
             }
         }
+        default_empty(field, property);
         if field.many == Many::List && !property.contains_key("x-kubernetes-list-type") {
             property.insert("x-kubernetes-list-type".into(), json!("atomic"));
         }
+    }
+}
+
+/// Metadata is asked for only of the few types that say so.
+fn require_no_metadata(of: &[Field], schema: &mut Value) {
+    let is_optional = of.iter().any(|field| field.name == "metadata" && !field.keeps_zero);
+    let Some(fields) = schema.as_object_mut().filter(|_| is_optional) else { return };
+    if let Some(required) = fields.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|name| name != "metadata");
+    }
+    if fields.get("required").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        fields.shift_remove("required");
+    }
+}
+
+/// Messages that are there even when they are empty have that for a default; so have those of lists.
+fn default_empty(field: &Field, property: &mut Map<String, Value>) {
+    let wrap = |of: &mut Map<String, Value>| {
+        if let Some(reference) = of.shift_remove("$ref") {
+            of.insert("allOf".into(), json!([{"$ref": reference}]));
+        }
+        of.insert("default".into(), json!({}));
+    };
+    match (field.many, field.holds) {
+        (Many::One, Type::Message(_)) if !field.keeps_zero => wrap(property),
+        (Many::List, Type::Message(_)) => {
+            if let Some(items) = property.get_mut("items").and_then(Value::as_object_mut) {
+                wrap(items);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -236,6 +275,8 @@ mod tests {
             ("", "DeleteOptions", Some("meta.DeleteOptions")),
             ("rbac.authorization.k8s.io", "Role", Some("rbac.Role")),
             ("coordination.k8s.io", "Lease", Some("coordination.Lease")),
+            ("batch.example.dev", "Job", None),
+            ("openapi", "Schema", None),
             ("conductor.dev", "Service", None),
         ] {
             assert_eq!(message_of(group, kind), expected);
