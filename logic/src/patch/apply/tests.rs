@@ -16,7 +16,7 @@ struct Held {
 
 fn write(manager: &str, operation: Operation, part: Part) -> Write {
     let writer = Writer { manager: manager.into(), operation, api_version: "v1".into(), subresource: String::new() };
-    Write { part, writer, time: TIME.into(), typed: true }
+    Write { part, writer, time: TIME.into(), blank: json!({"spec": {}, "status": {}}) }
 }
 
 impl Held {
