@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod backup;
 mod command_line;
 mod docker;
 mod kubectl;
@@ -10,3 +11,4 @@ mod load;
 mod refusals;
 mod rollouts;
 mod server;
+mod settings;
