@@ -80,13 +80,9 @@ impl Api {
         access::make_default_roles(&self.server).await
     }
 
-    /// The same API with other limits. To be called before the API is shared; it has no effect after.
-    #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
-        if let Some(server) = Arc::get_mut(&mut self.server) {
-            server.load = Load::new(limits);
-        }
-        self
+    /// Serves this much from here on.
+    pub fn limit(&self, limits: Limits) {
+        self.server.load.limit(limits);
     }
 
     /// Has a line kept of each request that may change something. The first log that is named is used.

@@ -5,11 +5,17 @@
 //! callers hear of it, and readers and watchers see it. The file holds the objects and the bounded history, so a watch
 //! resumes across a restart, and the ids of open sessions.
 
+mod backup;
 mod disk;
 mod draft;
+mod keys;
 mod load;
+mod seal;
 mod tables;
 mod writer;
+
+pub use backup::Backup;
+pub use seal::Sealing;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,23 +27,26 @@ use futures::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot};
 
 use self::disk::Disk;
+use self::seal::Seal;
 use self::writer::{Request, Writer};
 use crate::live::Live;
 use crate::sessions::Sessions;
 use crate::{Committed, Entry, Error, Limits, ListOptions, Page, Result, Revision, SessionId, Store, Transaction, Watch};
 
 /// How a file is opened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// What is remembered, in memory and in the file.
     pub limits: Limits,
     /// Bytes of the file kept in memory for writing. Reads do not need it.
     pub cache_bytes: usize,
+    /// What is sealed in the file; nothing when absent.
+    pub sealing: Option<Sealing>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limits: Limits::default(), cache_bytes: 4 << 20 }
+        Self { limits: Limits::default(), cache_bytes: 4 << 20, sealing: None }
     }
 }
 
@@ -45,6 +54,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Embedded {
     live: Arc<Live>,
+    seal: Arc<Seal>,
     /// `None` only while it is being dropped.
     requests: Option<mpsc::UnboundedSender<Request>>,
     writer: Option<JoinHandle<()>>,
@@ -53,10 +63,13 @@ pub struct Embedded {
 impl Embedded {
     /// Opens the file, after checking all of it; creates it, for its owner alone, and its directory, when they are missing.
     ///
-    /// Errors: [`Error::InUse`] while somebody else has it open, [`Error::NewerFormat`], [`Error::Damaged`], and
+    /// One of an older format is brought to today's, after a copy of it.
+    ///
+    /// Errors: [`Error::InUse`] while somebody else has it open, [`Error::NewerFormat`], [`Error::Damaged`], [`Error::Key`], and
     /// [`Error::Unavailable`] when the system refuses.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        let (disk, loaded) = Disk::open(path.as_ref(), options.cache_bytes, options.limits)?;
+        let (disk, loaded) = Disk::open(path.as_ref(), &options)?;
+        let seal = disk.seal().clone();
         let (requests, queue) = mpsc::unbounded_channel();
         let expired = requests.downgrade();
         let sessions = Sessions::new().on_expiry(move |id| {
@@ -72,7 +85,7 @@ impl Embedded {
         let writer = Writer::new(live.clone(), disk, queue, loaded.last_session);
         let writer = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
         let writer = writer.map_err(|error| Error::Unavailable(format!("start its thread: {error}")))?;
-        Ok(Self { live, requests: Some(requests), writer: Some(writer) })
+        Ok(Self { live, seal, requests: Some(requests), writer: Some(writer) })
     }
 
     /// Finishes the writes that are under way and closes the file: another may open it once this returns. Watches and
@@ -84,6 +97,18 @@ impl Embedded {
             Err(Error::Unavailable(reason)) if reason == CLOSED => Ok(()),
             result => result,
         }
+    }
+
+    /// All objects as they are at one revision, and these files (names and contents), as one backup: see [`Backup`].
+    /// Errors: [`Error::Unavailable`] when something cannot be sealed.
+    pub fn backup(&self, files: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
+        backup::write(&self.live.read(), files, &self.seal)
+    }
+
+    /// Seals with a new key from here on, and all that is sealed already anew; the key's id. Older keys stay in the key file, for
+    /// older backups. Errors: [`Error::Key`]; [`Error::Unavailable`] when nothing is sealed, or the file cannot be written.
+    pub async fn rotate(&self) -> Result<String> {
+        self.ask(Request::Rotate).await
     }
 
     /// Sends a request to the writer and waits for its answer.

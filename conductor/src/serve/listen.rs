@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::certificate;
 
-const CONNECTIONS_MAX: usize = 4_096;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const HEADERS_MAX: Duration = Duration::from_secs(15);
 const STREAMS_MAX: u32 = 1_000;
@@ -40,10 +39,16 @@ pub fn unix(path: &Path) -> Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves TLS connections until `stop` is cancelled, then finishes what is in flight, in bounded time.
-pub async fn serve_tls(listener: TcpListener, config: Arc<rustls::ServerConfig>, api: Api, stop: CancellationToken) {
+/// Serves at most so many TLS connections at a time until `stop` is cancelled, then finishes what is in flight, in bounded time.
+pub async fn serve_tls(
+    listener: TcpListener,
+    config: Arc<rustls::ServerConfig>,
+    api: Api,
+    connections_max: usize,
+    stop: CancellationToken,
+) {
     let acceptor = TlsAcceptor::from(config);
-    let door = Door::new();
+    let door = Door::new(connections_max);
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let Ok((stream, from)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -55,9 +60,10 @@ pub async fn serve_tls(listener: TcpListener, config: Arc<rustls::ServerConfig>,
     door.close().await;
 }
 
-/// Serves connections of this machine's people: of root, and of the user that the server runs as.
-pub async fn serve_unix(listener: UnixListener, api: Api, stop: CancellationToken) {
-    let door = Door::new();
+/// Serves at most so many connections at a time of this machine's people: of root, and of the user that the server runs as.
+/// `extra` is what only they may ask.
+pub async fn serve_unix(listener: UnixListener, api: Api, extra: Router, connections_max: usize, stop: CancellationToken) {
+    let door = Door::new(connections_max);
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -65,7 +71,7 @@ pub async fn serve_unix(listener: UnixListener, api: Api, stop: CancellationToke
         };
         let Some(user) = local_user(&stream) else { continue };
         let origin = Origin(format!("unix:{}", user.name));
-        let (door, router) = (door.clone(), api.router_for(user).layer(axum::Extension(origin)));
+        let (door, router) = (door.clone(), extra.clone().fallback_service(api.router_for(user).layer(axum::Extension(origin))));
         tokio::spawn(async move { door.serve(stream, router).await });
     }
     door.close().await;
@@ -84,9 +90,9 @@ struct Door {
 }
 
 impl Door {
-    fn new() -> Self {
+    fn new(connections_max: usize) -> Self {
         let graceful = Arc::new(std::sync::Mutex::new(Some(GracefulShutdown::new())));
-        Self { connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)), graceful }
+        Self { connections: Arc::new(Semaphore::new(connections_max)), graceful }
     }
 
     async fn tls(&self, acceptor: TlsAcceptor, stream: TcpStream, from: SocketAddr, api: &Api) {

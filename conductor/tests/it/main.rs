@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod backup;
 mod clients;
 mod command_line;
 mod docker;
@@ -11,3 +12,4 @@ mod load;
 mod refusals;
 mod rollouts;
 mod server;
+mod settings;

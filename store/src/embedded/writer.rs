@@ -37,6 +37,8 @@ pub enum Request {
     End(SessionId, Reply<()>),
     /// The session expired.
     Forget(SessionId),
+    /// See [`super::Embedded::rotate`].
+    Rotate(Reply<String>),
     /// See [`super::Embedded::close`].
     Close(Reply<()>),
 }
@@ -96,10 +98,12 @@ impl Writer {
         let mut bytes = 0;
         let mut next = Some(first);
         let mut closing = None;
+        let mut rotations = Vec::new();
         while let Some(request) = next {
             bytes += request_bytes(&request);
             match request {
                 Request::Close(reply) => closing = Some(reply),
+                Request::Rotate(reply) => rotations.push(reply),
                 request => answers.extend(self.decide(request, &mut draft)),
             }
             let full = answers.len() >= BATCH_REQUESTS_MAX || bytes >= BATCH_BYTES_MAX || closing.is_some();
@@ -109,6 +113,12 @@ impl Writer {
         self.report(written.as_ref().err());
         for answer in answers {
             self.answer(answer, &written);
+        }
+        if !rotations.is_empty() {
+            let rotated = self.recover().and_then(|()| self.disk.rotate());
+            for reply in rotations {
+                let _ = reply.send(rotated.clone());
+            }
         }
         closing
     }
@@ -156,7 +166,7 @@ impl Writer {
                 draft.end_session(id);
                 None
             }
-            Request::Close(_) => None,
+            Request::Close(_) | Request::Rotate(_) => None,
         }
     }
 
@@ -208,13 +218,15 @@ mod tests {
 
     use super::*;
     use crate::Limits;
+    use crate::embedded::Options;
     use crate::sessions::Sessions;
 
     #[test]
     fn a_write_that_is_in_the_file_although_it_failed_becomes_true_with_the_next_one() {
         let directory = tempfile::tempdir().unwrap();
         let limits = Limits::default();
-        let (disk, loaded) = Disk::open(&directory.path().join("store.redb"), 1 << 20, limits).unwrap();
+        let options = Options { limits, ..Options::default() };
+        let (disk, loaded) = Disk::open(&directory.path().join("store.redb"), &options).unwrap();
         let live = Arc::new(Live::new(loaded.state, Sessions::new(), limits));
         let (_requests, queue) = mpsc::unbounded_channel();
         let mut writer = Writer::new(live.clone(), disk, queue, 0);
