@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::status::{Result, Status};
 
+/// The version of tables and metadata that is given when none is asked for.
+pub const META: &str = "meta.k8s.io/v1";
+
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -36,14 +39,19 @@ pub struct Accepted {
     pub format: Format,
     /// The view.
     pub view: View,
+    /// The version of tables and metadata.
+    pub meta: &'static str,
 }
 
 impl Accepted {
+    /// Whole objects as JSON.
+    pub const WHOLE: Self = Self { format: Format::Json, view: View::Whole, meta: META };
+
     /// The first form in the Accept header that can be given. Errors: 406.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self> {
         let text = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if text.trim().is_empty() {
-            return Ok(Self { format: Format::Json, view: View::Whole });
+            return Ok(Self::WHOLE);
         }
         text.split(',')
             .find_map(Self::from_range)
@@ -57,29 +65,41 @@ impl Accepted {
             "application/yaml" => Format::Yaml,
             _ => return None,
         };
+        let version = parts.clone().find_map(|part| part.strip_prefix("v=")).unwrap_or("v1");
+        let meta = [META, "meta.k8s.io/v1beta1"].into_iter().find(|meta| meta.rsplit('/').next() == Some(version));
         let view = match parts.find_map(|part| part.strip_prefix("as=")) {
             None => View::Whole,
-            Some(_) if parts.clone().any(|part| part.starts_with("v=") && part != "v=v1") => return None,
             Some("Table") => View::Table,
             Some("PartialObjectMetadata" | "PartialObjectMetadataList") => View::Metadata,
             Some(_) => return None,
         };
-        Some(Self { format, view })
+        if view == View::Whole {
+            return Some(Self { format, ..Self::WHOLE });
+        }
+        Some(Self { format, view, meta: meta? })
     }
 }
 
 /// An answer with a JSON value.
 pub fn value(format: Format, code: StatusCode, value: &Value) -> Response {
     match format {
-        Format::Json => bytes(code, "application/json", value.to_string().into()),
+        Format::Json => json_bytes(format, code, json(value)),
         Format::Yaml => bytes(code, "application/yaml", logic::yaml::write(value).into()),
     }
 }
 
-/// An answer with JSON bytes, which are turned into YAML where that was asked for.
-pub fn json_bytes(format: Format, code: StatusCode, json: Vec<u8>) -> Response {
+/// A value as JSON, as it stands in answers.
+pub fn json(value: &Value) -> Vec<u8> {
+    logic::json::escaped(value.to_string().into_bytes())
+}
+
+/// An answer with JSON bytes, which end a line, or are turned into YAML where that was asked for.
+pub fn json_bytes(format: Format, code: StatusCode, mut json: Vec<u8>) -> Response {
     match format {
-        Format::Json => bytes(code, "application/json", json.into()),
+        Format::Json => {
+            json.push(b'\n');
+            bytes(code, "application/json", json.into())
+        }
         Format::Yaml => value(format, code, &serde_json::from_slice(&json).unwrap_or_default()),
     }
 }
@@ -102,9 +122,9 @@ pub fn warn(response: &mut Response, warnings: &[String]) {
     }
 }
 
-/// The metadata of an object and nothing else.
-pub fn metadata_only(object: &Value) -> Value {
-    serde_json::json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+/// The metadata of an object and nothing else, in a version of the group of metadata.
+pub fn metadata_only(meta: &str, object: &Value) -> Value {
+    serde_json::json!({"kind": "PartialObjectMetadata", "apiVersion": meta, "metadata": object["metadata"]})
 }
 
 #[cfg(test)]
@@ -120,7 +140,9 @@ mod tests {
         };
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
         assert_eq!(accepted(table).unwrap().view, View::Table);
-        assert_eq!(accepted("application/vnd.kubernetes.protobuf, */*").unwrap(), Accepted { format: Format::Json, view: View::Whole });
+        assert_eq!(accepted("application/vnd.kubernetes.protobuf, */*").unwrap(), Accepted::WHOLE);
+        assert_eq!(accepted("application/json;as=Table;v=v1beta1;g=meta.k8s.io").unwrap().meta, "meta.k8s.io/v1beta1");
+        assert_eq!(accepted("application/json;as=Table;v=v9").unwrap_err().code, 406);
         assert_eq!(accepted("application/yaml").unwrap().format, Format::Yaml);
         assert_eq!(accepted("text/html").unwrap_err().code, 406);
     }

@@ -57,7 +57,11 @@ impl Served {
     /// Appends an entry's object as JSON; `typed` says whether apiVersion and kind are written.
     pub fn write(&self, out: &mut Vec<u8>, entry: &Entry, typed: bool) {
         match &self.custom {
-            Some(custom) if custom.is_stale(entry) => out.extend_from_slice(self.read(entry).to_string().as_bytes()),
+            Some(custom) if custom.is_stale(entry) => {
+                let mut object = self.read(entry);
+                logic::patch::order::alphabetical(&mut object);
+                out.extend(crate::answer::json(&object));
+            }
             _ => object::write(out, &self.head, entry, typed),
         }
     }

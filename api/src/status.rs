@@ -7,6 +7,8 @@ use http::{HeaderValue, StatusCode};
 use model::{Kind, Problem};
 use serde_json::{Value, json};
 
+use crate::answer;
+
 /// The result of serving a request.
 pub type Result<T, E = Status> = std::result::Result<T, E>;
 
@@ -121,15 +123,21 @@ impl Status {
         Self::new(410, "Expired", message)
     }
 
+    /// 413: a patch with more operations than are carried out at a time.
+    pub fn too_many_operations(limit: usize, found: usize) -> Self {
+        let message = format!("The allowed maximum operations in a JSON patch is {limit}, got {found}");
+        Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: {message}"))
+    }
+
     /// 413: the body is too large.
     pub fn too_large(limit: usize) -> Self {
         Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
     }
 
     /// 415: the body's content type is not taken here.
-    pub fn unsupported_media_type(got: &str, accepted: &[&str]) -> Self {
+    pub fn unsupported_media_type(accepted: &[&str]) -> Self {
         let accepted = accepted.join(", ");
-        let message = format!("the body of the request was in an unknown format ({got}) - accepted media types include: {accepted}");
+        let message = format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
         Self::new(415, "UnsupportedMediaType", message)
     }
 
@@ -148,8 +156,8 @@ impl Status {
     }
 
     /// 422 for options of a request, such as `CreateOptions`.
-    pub fn invalid_options(options: &str, problem: Problem) -> Self {
-        Self::invalid("meta.k8s.io", options, "", &[problem])
+    pub fn invalid_options(options: &str, problems: &[Problem]) -> Self {
+        Self::invalid("meta.k8s.io", options, "", problems)
     }
 
     /// 422: a field that never changes would.
@@ -239,7 +247,7 @@ fn cause(problem: &Problem) -> Value {
 
 impl IntoResponse for Status {
     fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.to_value().to_string()));
+        let mut response = Response::new(Body::from([answer::json(&self.to_value()), b"\n".to_vec()].concat()));
         *response.status_mut() = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(seconds) = self.retry_after {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use store::{Batch, Entry, Event, ListOptions, Watch};
 
 use super::read::Selection;
-use crate::answer::{Format, View, metadata_only};
+use crate::answer::{Format, View, json, metadata_only};
 use crate::query::not_a_number;
 use crate::registry::Served;
 use crate::serve::Call;
@@ -32,6 +32,7 @@ struct Writer {
     served: Arc<Served>,
     selection: Selection,
     view: View,
+    meta: &'static str,
     include: Include,
     headed: bool,
 }
@@ -54,7 +55,7 @@ pub async fn watch(call: &Call) -> Result<Response> {
         };
     let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
     let (server, served) = (Arc::clone(&call.server), Arc::clone(&call.served));
-    let mut writer = Writer { server, served, selection, view: accepted.view, include, headed: true };
+    let mut writer = Writer { server, served, selection, view: accepted.view, meta: accepted.meta, include, headed: true };
     let bookmarks = call.query.is_true("allowWatchBookmarks");
     let prefix = object::prefix(kind, call.place.namespace.as_deref());
     let store = &call.server.store;
@@ -80,20 +81,27 @@ pub async fn watch(call: &Call) -> Result<Response> {
 
 fn check_options(call: &Call) -> Result<Option<bool>> {
     let query = &call.query;
-    let refuse = |kind, field: &str, detail: &str| Err(Status::invalid_options("ListOptions", Problem::new(kind, field, detail)));
-    let matching = query.get("resourceVersionMatch");
-    if !query.has("sendInitialEvents") {
-        let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-        return if matching.is_some() { refuse(ProblemKind::Forbidden, "resourceVersionMatch", detail) } else { Ok(None) };
+    let (matching, initial) = (query.get("resourceVersionMatch"), query.has("sendInitialEvents"));
+    let field = "resourceVersionMatch";
+    let mut found = Vec::new();
+    let mut forbid = |detail: &str| found.push(Problem::new(ProblemKind::Forbidden, field, detail));
+    if initial && matching != Some("NotOlderThan") {
+        forbid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
     }
-    match matching {
-        Some("NotOlderThan") => Ok(Some(query.is_true("sendInitialEvents"))),
-        _ => refuse(
-            ProblemKind::Forbidden,
-            "resourceVersionMatch",
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ),
+    if matching.is_some() && !initial {
+        forbid("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
     }
+    if matching.is_some() && query.get("continue").is_some() {
+        forbid("resourceVersionMatch is forbidden when continue is provided");
+    }
+    if let Some(other) = matching.filter(|matching| *matching != "NotOlderThan") {
+        let detail = format!("{other:?}: supported values: \"NotOlderThan\"");
+        found.push(Problem::new(ProblemKind::NotSupported, field, detail));
+    }
+    if !found.is_empty() {
+        return Err(Status::invalid_options("ListOptions", &found));
+    }
+    Ok(initial.then(|| query.is_true("sendInitialEvents")))
 }
 
 fn streamed(events: BoxStream<'static, Bytes>) -> Response {
@@ -107,7 +115,7 @@ fn error_event(error: &store::Error, version: u64) -> Vec<u8> {
         store::Error::Compacted { oldest, .. } => Status::expired(format!("too old resource version: {version} ({oldest})")),
         other => Status::from(other.clone()),
     };
-    let mut line = json!({"type": "ERROR", "object": status.to_value()}).to_string().into_bytes();
+    let mut line = json(&json!({"type": "ERROR", "object": status.to_value()}));
     line.push(b'\n');
     line
 }
@@ -205,8 +213,11 @@ impl Writer {
         lines.extend_from_slice(format!("{{\"type\":\"{event}\",\"object\":").as_bytes());
         match self.view {
             View::Whole => self.served.write(lines, entry, true),
-            View::Metadata => lines.extend_from_slice(metadata_only(&self.served.read(entry)).to_string().as_bytes()),
-            View::Table => lines.extend_from_slice(self.row(entry).to_string().as_bytes()),
+            View::Metadata => lines.extend(json(&metadata_only(self.meta, &self.served.read(entry)))),
+            View::Table => {
+                let row = self.row(entry);
+                lines.extend(json(&row));
+            }
         }
         lines.extend_from_slice(b"}\n");
     }
@@ -214,7 +225,7 @@ impl Writer {
     fn row(&mut self, entry: &Entry) -> Value {
         let headed = std::mem::take(&mut self.headed);
         let metadata = json!({"resourceVersion": entry.modified.to_string()});
-        table(&self.served.kind, &[self.served.read(entry)], &metadata, self.include, headed, self.server.clock.now())
+        table(self.meta, &self.served.kind, &[self.served.read(entry)], &metadata, self.include, headed, self.server.clock.now())
     }
 
     fn bookmark(&self, revision: u64, initial_end: bool) -> Vec<u8> {
@@ -225,11 +236,10 @@ impl Writer {
         }
         let object = match self.view {
             View::Whole => json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata}),
-            View::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
+            View::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": self.meta, "metadata": metadata}),
             View::Table => {
-                let row =
-                    json!({"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}});
-                json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": revision.to_string()}, "columnDefinitions": null, "rows": [row]})
+                let row = json!({"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": self.meta, "metadata": metadata}});
+                json!({"kind": "Table", "apiVersion": self.meta, "metadata": {"resourceVersion": revision.to_string()}, "columnDefinitions": null, "rows": [row]})
             }
         };
         let mut line = json!({"type": "BOOKMARK", "object": object}).to_string().into_bytes();

@@ -19,6 +19,24 @@ pub use fields::FieldSet;
 
 /// Metadata that belongs to nobody.
 const NOBODYS: [&str; 8] = ["name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"];
+/// Objects within an object that even an empty one of Kubernetes' kinds has, so that nobody puts them there.
+const ALWAYS_THERE: [&str; 15] = [
+    "spec",
+    "status",
+    "source",
+    "deprecatedSource",
+    "spec.names",
+    "spec.template",
+    "spec.template.metadata",
+    "spec.template.spec",
+    "spec.jobTemplate",
+    "spec.jobTemplate.metadata",
+    "spec.jobTemplate.spec",
+    "spec.jobTemplate.spec.template",
+    "spec.jobTemplate.spec.template.metadata",
+    "spec.jobTemplate.spec.template.spec",
+    "status.nodeInfo",
+];
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
 /// How a writer writes.
@@ -246,7 +264,7 @@ fn whole(root: Place<'_>, object: &Value, part: Part, typed: bool) -> FieldSet {
     let mut set = FieldSet::default();
     for (name, value) in object.as_object().into_iter().flatten().filter(|(name, value)| part.has(name) && !value.is_null()) {
         let place = root.field(name);
-        let mut child = match value {
+        let child = match value {
             Value::Object(fields) if name == "metadata" => {
                 let mut metadata = FieldSet::default();
                 for (name, value) in fields.iter().filter(|(name, value)| may_be_owned(name) && !value.is_null()) {
@@ -256,10 +274,13 @@ fn whole(root: Place<'_>, object: &Value, part: Part, typed: bool) -> FieldSet {
             }
             value => FieldSet::whole(place, value),
         };
-        if typed && ["spec", "status"].contains(&name.as_str()) && !child.children.is_empty() {
-            child.own = false;
-        }
         set.put(format!("f:{name}"), child);
+    }
+    for path in ALWAYS_THERE.iter().filter(|_| typed) {
+        let place = path.split('.').try_fold(&mut set, |set, name| set.children.get_mut(&format!("f:{name}")));
+        if let Some(place) = place.filter(|place| !place.children.is_empty()) {
+            place.own = false;
+        }
     }
     set
 }
