@@ -76,8 +76,14 @@ impl Registry {
     /// This registry, and after it further kinds with what defines them.
     #[must_use]
     pub fn with(&self, kinds: Vec<(Kind, Option<Custom>)>) -> Self {
+        self.with_served(compile(kinds))
+    }
+
+    /// This registry, and after it further kinds that are ready.
+    #[must_use]
+    pub fn with_served(&self, kinds: Vec<Arc<Served>>) -> Self {
         let mut served = self.served.clone();
-        served.extend(compile(kinds).into_iter().map(Arc::new));
+        served.extend(kinds);
         let path = |kind: &Kind| (kind.group.clone(), kind.version.clone(), kind.plural.clone());
         let by_path = served.iter().enumerate().map(|(at, served)| (path(&served.kind), at)).collect();
         Self { served, by_path }
@@ -107,7 +113,8 @@ impl Registry {
     }
 }
 
-fn compile(kinds: Vec<(Kind, Option<Custom>)>) -> Vec<Served> {
+/// Makes kinds ready to be served.
+pub fn compile(kinds: Vec<(Kind, Option<Custom>)>) -> Vec<Arc<Served>> {
     let described: Vec<(&Kind, Option<&Custom>)> = kinds.iter().map(|(kind, custom)| (kind, custom.as_ref())).collect();
     let (schemas, mut definitions) = schemas(&described);
     let mut compiler = Compiler::default();
@@ -126,7 +133,7 @@ fn compile(kinds: Vec<(Kind, Option<Custom>)>) -> Vec<Served> {
     let served = |((kind, custom), (root, shape_root)): ((Kind, Option<Custom>), (usize, usize))| {
         let (head, hash) = (object::head(&kind), crate::discovery::storage_hash(&kind));
         let message = core_types::message_of(&kind.group, &kind.kind).filter(|_| kind.keeps_unknown);
-        Served { message, schema: schema_at(root), shape: shape_at(shape_root), head, hash, kind, custom }
+        Arc::new(Served { message, schema: schema_at(root), shape: shape_at(shape_root), head, hash, kind, custom })
     };
     compiled.map(served).collect()
 }
