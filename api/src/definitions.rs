@@ -4,6 +4,7 @@
 //! into being and change, and of a definition that is being deleted first the objects go, then the definition itself.
 //! It derives everything from what is stored, so that a crash between two steps leaves nothing to repair.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 use store::{Compare, Entry, Error, ListOptions, Transaction};
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::registry::Registry;
+use crate::registry::{self, Registry, Served};
 use crate::status::Result;
 use crate::{Server, admit, custom, object};
 
@@ -25,7 +26,14 @@ pub struct Kinds {
     built_in: Registry,
     all: ArcSwap<Registry>,
     loaded: OnceCell<()>,
-    settling: Mutex<()>,
+    /// What was made of each definition, by its name; held while the definitions are brought into force.
+    settling: Mutex<HashMap<String, Ready>>,
+}
+
+/// The kinds of one definition, ready to be served, and what they were made from.
+struct Ready {
+    mark: Vec<u8>,
+    served: Vec<Arc<Served>>,
 }
 
 impl Kinds {
@@ -33,7 +41,7 @@ impl Kinds {
     pub fn new(kinds: impl Iterator<Item = Kind>) -> Self {
         let built_in = Registry::new(kinds);
         let all = ArcSwap::from_pointee(built_in.with(Vec::new()));
-        Self { built_in, all, loaded: OnceCell::new(), settling: Mutex::new(()) }
+        Self { built_in, all, loaded: OnceCell::new(), settling: Mutex::default() }
     }
 
     /// All kinds.
@@ -52,7 +60,8 @@ impl Server {
 
 /// Brings the served kinds in line with the definitions. Errors: the store failed.
 pub async fn settle(server: &Server) -> Result<()> {
-    let _one_at_a_time = server.kinds.settling.lock().await;
+    let mut ready = server.kinds.settling.lock().await;
+    let mut still_ready = HashMap::new();
     let kind = definition::kind();
     let prefix = object::prefix(&kind, None);
     let mut entries = server.store.list(ListOptions { prefix, ..ListOptions::default() }).await?.entries;
@@ -63,12 +72,24 @@ pub async fn settle(server: &Server) -> Result<()> {
         if let Some(settled) = settle_one(server, &entry, &accepted).await? {
             accepted.push(with_group(&settled["status"]["acceptedNames"], &settled));
             if check::is_established(&settled) {
-                served.extend(custom::kinds(&settled, mark_schemas(server, &settled).await?));
+                let name = settled["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+                let mark = mark(&settled);
+                // Only what changed is compiled anew.
+                let made = match ready.remove(&name).filter(|made| made.mark == mark) {
+                    Some(made) => made,
+                    None => {
+                        let since = mark_schemas(server, &settled).await?;
+                        Ready { mark, served: registry::compile(custom::kinds(&settled, since)) }
+                    }
+                };
+                served.extend(made.served.iter().cloned());
+                still_ready.insert(name, made);
             }
         }
     }
-    served.sort_by(|(one, _), (other, _)| one.group.cmp(&other.group));
-    server.kinds.all.store(Arc::new(server.kinds.built_in.with(served)));
+    *ready = still_ready;
+    served.sort_by(|one, other| one.kind.group.cmp(&other.kind.group));
+    server.kinds.all.store(Arc::new(server.kinds.built_in.with_served(served)));
     Ok(())
 }
 
@@ -165,6 +186,13 @@ async fn empty(server: &Server, definition: &Value) -> Result<bool> {
 
 fn version_of(object: &Value) -> String {
     object["apiVersion"].as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default().to_owned()
+}
+
+/// What the kinds of a definition follow from.
+fn mark(definition: &Value) -> Vec<u8> {
+    let going = definition["metadata"]["deletionTimestamp"].is_string();
+    let uid = &definition["metadata"]["uid"];
+    Sha256::digest(format!("{uid}{going}{}", definition["spec"])).to_vec()
 }
 
 /// Writes down what the schemas of a definition are; the revision at which they last changed.

@@ -58,7 +58,7 @@ impl Query {
             Some("All") => Ok(true),
             Some(other) => {
                 let detail = format!("[{other:?}]: supported values: \"All\"");
-                Err(Status::invalid_options(options, Problem::new(ProblemKind::NotSupported, "dryRun", detail)))
+                Err(Status::invalid_options(options, &[Problem::new(ProblemKind::NotSupported, "dryRun", detail)]))
             }
         }
     }
@@ -71,7 +71,7 @@ impl Query {
             Some("Strict") => Ok(FieldValidation::Strict),
             Some(other) => {
                 let detail = format!("{other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
-                Err(Status::invalid_options(options, Problem::new(ProblemKind::NotSupported, "fieldValidation", detail)))
+                Err(Status::invalid_options(options, &[Problem::new(ProblemKind::NotSupported, "fieldValidation", detail)]))
             }
         }
     }

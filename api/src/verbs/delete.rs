@@ -43,7 +43,9 @@ pub async fn delete(call: &Call) -> Result<Response> {
             Ok(removed) => {
                 let (left, gone) = removed?;
                 if !gone || answers_object(kind) {
-                    let mut response = respond(call, accepted, StatusCode::OK, &left);
+                    // What goes at once is shown as it was; only a Pod's end is told by its grace.
+                    let shown = if gone && kind.kind != "Pod" { &entry } else { &left };
+                    let mut response = respond(call, accepted, StatusCode::OK, shown);
                     answer::warn(&mut response, &deletion.warnings);
                     return Ok(response);
                 }
@@ -148,7 +150,7 @@ impl Deletion {
             (Some(other), _) => {
                 let detail = format!("{other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\"");
                 let problem = model::Problem::new(model::ProblemKind::NotSupported, "propagationPolicy", detail);
-                return Err(Status::invalid_options("DeleteOptions", problem));
+                return Err(Status::invalid_options("DeleteOptions", &[problem]));
             }
         };
         let dry_run = if body.is_null() { call.query.dry_run("DeleteOptions")? } else { body["dryRun"] == json!(["All"]) };
