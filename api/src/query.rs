@@ -76,6 +76,21 @@ impl Query {
         }
     }
 
+    /// Errors: 422 for a name of a writer that is too long or cannot be shown.
+    pub fn check_manager(&self, options: &str) -> Result<()> {
+        const BYTES_MAX: usize = 128;
+        let name = self.get("fieldManager").unwrap_or_default();
+        let mut found = Vec::new();
+        if name.len() > BYTES_MAX {
+            found.push(Problem::new(ProblemKind::TooLong, "fieldManager", format!("may not be more than {BYTES_MAX} bytes")));
+        }
+        if let Some((at, wrong)) = name.char_indices().find(|(_, c)| c.is_control() || (c.is_whitespace() && *c != ' ')) {
+            let rule = format!("should only contain printable characters (found {:?} at position {at})", wrong);
+            found.push(Problem::invalid("fieldManager", format!("{name:?}: {rule}")));
+        }
+        if found.is_empty() { Ok(()) } else { Err(Status::invalid_options(options, &found)) }
+    }
+
     /// The pairs, as they came.
     pub fn pairs(&self) -> &[(String, String)] {
         &self.0

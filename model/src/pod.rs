@@ -1,18 +1,14 @@
 //! Pod: containers that run together on one node; a copy of a part.
 
 mod changes;
+mod problems;
 mod warnings;
 
-use std::collections::BTreeSet;
-
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Probe};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::{Value, json};
 
-use crate::{Column, Kind, Problem, ProblemKind, check_label};
-
-/// The sources of volumes in the order in which they are looked at: of two, the later is one too many.
-const SOURCES: [&str; 8] = ["emptyDir", "hostPath", "secret", "nfs", "persistentVolumeClaim", "configMap", "downwardAPI", "projected"];
+use crate::{Column, Kind, Problem};
+pub use problems::spec_problems;
 
 /// The kind, for [`crate::KINDS`].
 pub fn kind() -> Kind {
@@ -269,115 +265,12 @@ fn default_to(object: &mut Value, field: &str, value: &Value) {
 
 fn validate(object: &Value) -> Vec<Problem> {
     let mut found = Vec::new();
-    match serde_json::from_value::<PodSpec>(object["spec"].clone()) {
+    let spec = if object["spec"].is_null() { json!({"containers": []}) } else { object["spec"].clone() };
+    match serde_json::from_value::<PodSpec>(spec) {
         Ok(spec) => spec_problems(&spec, "spec", &mut found),
         Err(error) => found.push(Problem::invalid("spec", error.to_string())),
     }
     found
-}
-
-/// Problems of a pod's spec wherever it stands; `field` is its path.
-pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
-    if spec.containers.is_empty() {
-        found.push(Problem::required(format!("{field}.containers"), "at least one container"));
-    }
-    if spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {
-        found.push(Problem::invalid(format!("{field}.terminationGracePeriodSeconds"), "must be 0 or more"));
-    }
-    if let Some(policy) = &spec.restart_policy
-        && !["Always", "OnFailure", "Never"].contains(&policy.as_str())
-    {
-        found.push(Problem::invalid(format!("{field}.restartPolicy"), format!("{policy:?}: expected Always, OnFailure or Never")));
-    }
-    volume_problems(spec, field, found);
-    let mut names = BTreeSet::new();
-    let mut ports = BTreeSet::new();
-    let lists = [("initContainers", spec.init_containers.as_deref().unwrap_or(&[])), ("containers", spec.containers.as_slice())];
-    for (list, containers) in lists {
-        for (at, container) in containers.iter().enumerate() {
-            let field = format!("{field}.{list}[{at}]");
-            if !names.insert(container.name.as_str()) {
-                found.push(Problem::duplicate(format!("{field}.name"), &container.name));
-            }
-            container_problems(container, &field, &mut ports, found);
-        }
-    }
-}
-
-/// A volume has one source.
-fn volume_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
-    let volumes = serde_json::to_value(spec.volumes.as_deref().unwrap_or(&[])).unwrap_or_default();
-    for (at, volume) in volumes.as_array().into_iter().flatten().enumerate() {
-        let mut sources: Vec<&String> =
-            volume.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != "name").collect();
-        sources.sort_by_key(|name| SOURCES.iter().position(|known| known == name));
-        let field = format!("{field}.volumes[{at}]");
-        for source in sources.iter().skip(1) {
-            let detail = "may not specify more than 1 volume type";
-            found.push(Problem::new(ProblemKind::Forbidden, format!("{field}.{source}"), detail));
-        }
-        if sources.is_empty() {
-            found.push(Problem::required(field, "must specify a volume type"));
-        }
-    }
-}
-
-fn container_problems<'a>(container: &'a Container, field: &str, ports: &mut BTreeSet<&'a str>, found: &mut Vec<Problem>) {
-    for problem in check_label(&container.name) {
-        found.push(Problem::invalid(format!("{field}.name"), problem));
-    }
-    for (at, port) in container.ports.iter().flatten().enumerate() {
-        let field = format!("{field}.ports[{at}]");
-        for (name, number) in [("containerPort", Some(port.container_port)), ("hostPort", port.host_port)] {
-            if number.is_some_and(|number| !(1..=65_535).contains(&number)) {
-                found.push(Problem::invalid(format!("{field}.{name}"), "must be between 1 and 65535, inclusive"));
-            }
-        }
-        if let Some(name) = &port.name
-            && !ports.insert(name)
-        {
-            found.push(Problem::duplicate(format!("{field}.name"), name));
-        }
-    }
-    for (name, probe) in [
-        ("livenessProbe", &container.liveness_probe),
-        ("readinessProbe", &container.readiness_probe),
-        ("startupProbe", &container.startup_probe),
-    ] {
-        if let Some(probe) = probe {
-            probe_problems(probe, container, &format!("{field}.{name}"), found);
-        }
-    }
-}
-
-fn probe_problems(probe: &Probe, container: &Container, field: &str, found: &mut Vec<Problem>) {
-    let checks = [probe.exec.is_some(), probe.http_get.is_some(), probe.tcp_socket.is_some(), probe.grpc.is_some()];
-    if checks.iter().filter(|set| **set).count() != 1 {
-        found.push(Problem::required(field, "exactly one of exec, httpGet and tcpSocket"));
-    }
-    if probe.grpc.is_some() {
-        found.push(Problem::invalid(format!("{field}.grpc"), "not available: use httpGet, tcpSocket or exec"));
-    }
-    let ports =
-        [("httpGet", probe.http_get.as_ref().map(|get| &get.port)), ("tcpSocket", probe.tcp_socket.as_ref().map(|socket| &socket.port))];
-    for (check, port) in ports {
-        if let Some(IntOrString::String(name)) = port
-            && !container.ports.iter().flatten().any(|port| port.name.as_ref() == Some(name))
-        {
-            found.push(Problem::invalid(format!("{field}.{check}.port"), format!("{name:?} is no named port of this container")));
-        }
-    }
-    let counts = [
-        ("timeoutSeconds", probe.timeout_seconds),
-        ("periodSeconds", probe.period_seconds),
-        ("failureThreshold", probe.failure_threshold),
-        ("successThreshold", probe.success_threshold),
-    ];
-    for (name, value) in counts {
-        if value.is_some_and(|value| value < 0) {
-            found.push(Problem::invalid(format!("{field}.{name}"), "must be greater than or equal to 0"));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -400,7 +293,19 @@ mod tests {
         check(json!({"containers": [{"name": "a", "ports": [{"containerPort": 0}]}]}), &["ports[0].containerPort"]);
         check(json!({"containers": [{"name": "a", "readinessProbe": {}}]}), &["readinessProbe: Required"]);
         check(json!({"containers": [{"name": "a", "readinessProbe": {"httpGet": {"port": "http"}}}]}), &["is no named port"]);
-        check(json!({"containers": [{"name": "a"}], "restartPolicy": "Sometimes"}), &["spec.restartPolicy"]);
+        check(
+            json!({"containers": [{"name": "a"}], "restartPolicy": "Sometimes"}),
+            &["spec.restartPolicy: Unsupported value: \"Sometimes\""],
+        );
+        check(json!({"containers": [{"name": "a"}], "activeDeadlineSeconds": 0}), &["spec.activeDeadlineSeconds: Invalid value: 0: must"]);
+        check(json!({"containers": [{"name": "a", "imagePullPolicy": "x"}]}), &["imagePullPolicy: Unsupported value: \"x\": supported"]);
+        check(json!({"containers": [{"name": "a", "env": [{"name": ""}]}]}), &["env[0].name: Required value"]);
+        check(json!({"containers": [{"name": "a", "image": " i"}]}), &["image: Invalid value: \" i\": must not have leading"]);
+        check(
+            json!({"containers": [{"name": "a", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]}),
+            &["volumeMounts[0].name: Not found: \"v\""],
+        );
+        check(json!({"containers": [{"name": "a"}], "volumes": [{"name": "v"}, {"name": "v"}]}), &["spec.volumes[1].name: Duplicate"]);
         check(json!({"containers": "a"}), &["spec: Invalid value"]);
     }
 

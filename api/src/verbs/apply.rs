@@ -22,6 +22,7 @@ pub async fn apply(call: &Call, part: Part) -> Result<Response> {
     let accepted = call.accepted()?;
     let dry_run = call.query.dry_run("PatchOptions")?;
     let mode = call.query.field_validation("PatchOptions")?;
+    call.query.check_manager("PatchOptions")?;
     if call.query.get("fieldManager").is_none() {
         return Err(Status::invalid_options("PatchOptions", &[Problem::required("fieldManager", "is required for apply patch")]));
     }

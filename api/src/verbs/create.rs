@@ -19,6 +19,7 @@ pub async fn create(call: &Call) -> Result<Response> {
     let accepted = call.accepted()?;
     let dry_run = call.query.dry_run("CreateOptions")?;
     let mode = call.query.field_validation("CreateOptions")?;
+    call.query.check_manager("CreateOptions")?;
     let mut object = body::object(kind, &call.headers, &call.body)?;
     admit::place(kind, &call.place, &mut object)?;
     let twice = body::duplicates(&call.headers, &call.body);

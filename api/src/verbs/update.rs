@@ -21,6 +21,7 @@ pub async fn update(call: &Call, part: Part) -> Result<Response> {
     let accepted = call.accepted()?;
     let dry_run = call.query.dry_run("UpdateOptions")?;
     let mode = call.query.field_validation("UpdateOptions")?;
+    call.query.check_manager("UpdateOptions")?;
     let mut sent = body::object(kind, &call.headers, &call.body)?;
     admit::place(kind, &call.place, &mut sent)?;
     named(call, &sent)?;
@@ -56,6 +57,7 @@ pub async fn patch(call: &Call, part: Part) -> Result<Response> {
     let accepted = call.accepted()?;
     let dry_run = call.query.dry_run("PatchOptions")?;
     let mode = call.query.field_validation("PatchOptions")?;
+    call.query.check_manager("PatchOptions")?;
     let patch = Patch::read(call)?;
     let version = patch.version()?;
     let twice = body::duplicates(&call.headers, &call.body);

@@ -208,8 +208,8 @@ fn definitions_that_cannot_be_served_are_refused() {
             "undeclared reference to 'timestamp'".into(),
         ),
     ] {
-        let found = check::name_problem(&definition).into_iter().chain(check::problems(&definition));
-        let texts: Vec<String> = found.map(|problem| problem.to_string()).collect();
+        let texts: Vec<String> =
+            check::name_problem(&definition).iter().chain(&check::problems(&definition)).map(ToString::to_string).collect();
         assert!(texts.iter().any(|text| text.contains(&expected)), "{expected}: {texts:?}");
     }
     assert_eq!(check::problems(&definition(|_| ())), []);
