@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use model::Kind;
+use model::metrics::Text;
 use store::Transaction;
 
 use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
@@ -18,6 +19,7 @@ use crate::form::Form;
 use crate::path::Place;
 use crate::query::Query;
 use crate::registry::{Registry, Served};
+use crate::requests::Told;
 use crate::status::{Result, Status};
 use crate::table::Include;
 use crate::{BODY_BYTES_MAX, Server, access, answer, definitions, discovery, object, openapi, pod_streams, verbs};
@@ -84,37 +86,42 @@ impl Call {
 pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
     let form = Form::of(&request);
     let log = server.audit.get().cloned();
+    let served = server.requests.begin(request.method(), request.headers());
     let attempt = log.as_ref().and_then(|_| {
         let query = Query::parse(request.uri().query().unwrap_or_default());
-        Attempt::of(request.method(), request.uri().path(), &query, request.extensions().get::<Origin>())
+        Attempt::of(&served.id, request.method(), request.uri().path(), &query, request.extensions().get::<Origin>())
     });
-    let mut by = None;
-    let mut response = match route(Arc::clone(&server), request, &mut by).await {
+    let mut told = Told::default();
+    let mut response = match route(Arc::clone(&server), request, &mut told).await {
         Ok(response) => response,
         Err(status) => status.into_response(),
     };
     if let (Some(attempt), Some(log)) = (attempt, log) {
-        attempt.tell(log.as_ref(), server.clock.as_ref(), by.as_ref(), &mut response);
+        attempt.tell(log.as_ref(), server.clock.as_ref(), told.by.as_ref(), &mut response);
     }
+    server.requests.end(served, &told, &mut response);
     form.give(response).await
 }
 
-/// Serves a request; `by` becomes who asks, and whom they are taken for.
-async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(User, User)>) -> Result<Response> {
+/// Serves a request; `told` becomes who asks and what for.
+async fn route(server: Arc<Server>, request: Request<Body>, told: &mut Told) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let asker = match parts.extensions.get::<Identity>() {
         Some(Identity(user)) => user.clone(),
         None => authenticate(&server, &parts.headers).await?,
     };
-    *by = Some((asker.clone(), asker.clone()));
+    told.by = Some((asker.clone(), asker.clone()));
     let shared = Arc::clone(&server);
     let _in_flight = if asker.is_master() { None } else { Some(shared.load.take(&asker.name, shared.clock.now())?) };
     let user = impersonate(&server, asker.clone(), &parts.headers).await?;
-    *by = Some((asker, user.clone()));
+    told.by = Some((asker, user.clone()));
     let path = parts.uri.path();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let Some(place) = Place::parse(path) else {
         authorize_path(&server, &user, &parts.method, path).await?;
+        if path == "/metrics" && parts.method == Method::GET {
+            return Ok(metrics(&server));
+        }
         let registry = server.kinds().await?;
         return elsewhere(&registry, &parts.method, path, &parts.headers);
     };
@@ -124,6 +131,8 @@ async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(Use
     let Some(served) = registry.find(&place.group, &place.version, &place.resource).cloned() else {
         return Ok(unknown(&registry, &place));
     };
+    let resource = place.subresource.as_ref().map_or_else(|| place.resource.clone(), |name| format!("{}/{name}", place.resource));
+    told.resource = Some((verb(&parts.method, &place, is_watch), place.group.clone(), resource));
     let body = read(body).await?;
     let mut call = Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body };
     for _ in 0..TRIES_MAX {
@@ -180,6 +189,16 @@ async fn read(body: Body) -> Result<Bytes> {
         Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(BODY_BYTES_MAX)),
         Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),
     }
+}
+
+/// The numbers of this server, as Prometheus reads them.
+fn metrics(server: &Server) -> Response {
+    let mut text = Text::default();
+    server.requests.tell(&mut text);
+    if let Some(numbers) = server.numbers.get() {
+        numbers(&mut text);
+    }
+    answer::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(text.finish()))
 }
 
 fn elsewhere(registry: &Registry, method: &Method, path: &str, headers: &HeaderMap) -> Result<Response> {

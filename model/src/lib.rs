@@ -15,6 +15,7 @@ pub mod config_map;
 pub mod custom_resource_definition;
 pub mod event;
 pub mod lease;
+pub mod metrics;
 pub mod namespace;
 pub mod node;
 pub mod pod;

@@ -7,6 +7,7 @@ mod listen;
 pub mod local;
 mod logging;
 mod machine;
+mod metrics;
 pub mod pki;
 mod reload;
 pub mod wiring;
@@ -58,6 +59,7 @@ pub async fn serve(flags: Flags) -> Result<()> {
         parts.api.audit_to(Arc::new(audit::AuditFile::open(data, bounds)?));
     }
     parts.api.limit(reload::limits(&settings));
+    parts.tell_numbers(Arc::clone(&stored));
     let reload = reload::Reload::new(flags, effective, level, parts.api.clone());
     let stop = CancellationToken::new();
     let socket = listen::unix(&paths::socket(data))?;

@@ -8,6 +8,7 @@ mod docker;
 mod kubectl;
 mod kubectl_streams;
 mod load;
+mod metrics;
 mod refusals;
 mod rollouts;
 mod server;
