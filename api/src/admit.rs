@@ -17,7 +17,7 @@ pub fn place(kind: &Kind, place: &Place, object: &mut Value) -> Result<()> {
     let (api_version, name) = (kind.api_version(), &kind.kind);
     for (field, expected) in [("apiVersion", api_version.as_str()), ("kind", name.as_str())] {
         let found = object[field].as_str().unwrap_or_default();
-        if found.is_empty() && !kind.group.is_empty() {
+        if found.is_empty() && !kind.keeps_unknown {
             let title = if field == "kind" { "Kind" } else { "apiVersion" };
             return Err(Status::bad_request(format!("Object '{title}' is missing in the body: expected {field}: {expected}")));
         }
@@ -189,6 +189,9 @@ fn finish(served: &Served, before: Option<&Value>, object: &mut Value, only_stat
     let mut problems = name_problems(kind, &object["metadata"]);
     let foreign = kind.defined || model::custom_resource_definition::is_definition(kind);
     problems.extend(logic::metadata::problems(&object["metadata"], !foreign));
+    if before.is_none() {
+        problems.extend((kind.validate_new)(object));
+    }
     problems.extend((kind.validate)(object));
     problems.extend(checks::problems(kind, object));
     if let Some(before) = before.filter(|_| !only_status) {
@@ -243,7 +246,7 @@ fn same_spec(kind: &Kind, before: &Value, after: &Value) -> bool {
 
 /// 422 for an object.
 pub fn invalid(kind: &Kind, object: &Value, problems: &[Problem]) -> Status {
-    Status::invalid(&kind.group, &kind.kind, object["metadata"]["name"].as_str().unwrap_or_default(), problems)
+    Status::invalid(kind.kept_group(), &kind.kind, object["metadata"]["name"].as_str().unwrap_or_default(), problems)
 }
 
 /// A time as objects carry it: RFC 3339, whole seconds, UTC.

@@ -14,7 +14,7 @@ pub fn key(kind: &Kind, namespace: Option<&str>, name: &str) -> String {
 
 /// What the keys of all objects of a kind, or of those in one namespace, begin with.
 pub fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
-    let group = if kind.group.is_empty() { "core" } else { &kind.group };
+    let group = Some(kind.kept_group()).filter(|group| !group.is_empty()).unwrap_or("core");
     match namespace {
         Some(namespace) if kind.is_namespaced() => format!("/{group}/{}/{namespace}/", kind.plural),
         _ => format!("/{group}/{}/", kind.plural),
@@ -23,13 +23,16 @@ pub fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
 
 /// How every stored object of a kind begins.
 pub fn head(kind: &Kind) -> String {
-    format!("{{\"apiVersion\":{},\"kind\":{},\"metadata\":{{", json!(kind.api_version()), json!(kind.kind))
+    format!("{{\"apiVersion\":{},\"kind\":{},\"metadata\":{{", json!(kind.kept_api_version()), json!(kind.kind))
 }
 
 /// The bytes to store.
-pub fn encode(kind: &Kind, object: Value) -> Vec<u8> {
+pub fn encode(kind: &Kind, mut object: Value) -> Vec<u8> {
+    if let Some(form) = kind.form {
+        (form.keep)(&mut object);
+    }
     let mut ordered = Map::new();
-    ordered.insert("apiVersion".into(), json!(kind.api_version()));
+    ordered.insert("apiVersion".into(), json!(kind.kept_api_version()));
     ordered.insert("kind".into(), json!(kind.kind));
     ordered.insert("metadata".into(), Value::Null);
     if let Value::Object(fields) = object {
@@ -38,6 +41,9 @@ pub fn encode(kind: &Kind, object: Value) -> Vec<u8> {
                 ordered.insert(name, value);
             }
         }
+    }
+    for field in kind.nulls {
+        ordered.entry(*field).or_insert(Value::Null);
     }
     if let Some(metadata) = ordered.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.shift_remove("resourceVersion");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -74,7 +74,7 @@ impl Call {
 
     /// The form of the answer. Errors: 406, and 400 for a table of nobody knows what.
     pub fn accepted(&self) -> Result<answer::Accepted> {
-        let accepted = answer::Accepted::from_headers(&self.headers)?;
+        let accepted = answer::Accepted::from_headers(&self.headers, self.served.protobuf)?;
         if accepted.view == answer::View::Table {
             Include::parse(self.query.get("includeObject"))?;
         }
@@ -84,7 +84,7 @@ impl Call {
 
 /// Serves any request; every error becomes a Status.
 pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
-    let form = Form::of(&request);
+    let (form, refusal_format) = (Form::of(&request), answer::format_of_refusal(request.headers()));
     let log = server.audit.get().cloned();
     let served = server.requests.begin(request.method(), request.headers());
     let attempt = log.as_ref().and_then(|_| {
@@ -94,7 +94,7 @@ pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) ->
     let mut told = Told::default();
     let mut response = match route(Arc::clone(&server), request, &mut told).await {
         Ok(response) => response,
-        Err(status) => status.into_response(),
+        Err(status) => answer::refusal(refusal_format, &status),
     };
     if let (Some(attempt), Some(log)) = (attempt, log) {
         attempt.tell(log.as_ref(), server.clock.as_ref(), told.by.as_ref(), &mut response);
@@ -123,16 +123,15 @@ async fn route(server: Arc<Server>, request: Request<Body>, told: &mut Told) -> 
             return Ok(metrics(&server));
         }
         let registry = server.kinds().await?;
-        return elsewhere(&registry, &parts.method, path, &parts.headers);
+        return elsewhere(&registry, &parts.method, path, parts.uri.query().unwrap_or_default(), &parts.headers);
     };
     let is_watch = query.is_true("watch") || place.watch;
     authorize(&server, &user, verb(&parts.method, &place, is_watch), &place, &query).await?;
     let registry = server.kinds().await?;
     let Some(served) = registry.find(&place.group, &place.version, &place.resource).cloned() else {
-        return Ok(unknown(&registry, &place));
+        return unknown(&registry, &place);
     };
-    let resource = place.subresource.as_ref().map_or_else(|| place.resource.clone(), |name| format!("{}/{name}", place.resource));
-    told.resource = Some((verb(&parts.method, &place, is_watch), place.group.clone(), resource));
+    told.resource = Some((verb(&parts.method, &place, is_watch), place.group.clone(), named(&served, &place)));
     let body = read(body).await?;
     let mut call = Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body };
     for _ in 0..TRIES_MAX {
@@ -141,7 +140,7 @@ async fn route(server: Arc<Server>, request: Request<Body>, told: &mut Told) -> 
             Err(status) if status == Status::redefined() => {
                 let (registry, place) = (call.server.kinds().await?, &call.place);
                 let Some(served) = registry.find(&place.group, &place.version, &place.resource).cloned() else {
-                    return Ok(unknown(&registry, place));
+                    return unknown(&registry, place);
                 };
                 call.served = served;
                 tokio::task::yield_now().await;
@@ -158,6 +157,16 @@ async fn route(server: Arc<Server>, request: Request<Body>, told: &mut Told) -> 
     Err(Status::redefined())
 }
 
+/// The resource of a request with its subresource; clients can make up no further names.
+fn named(served: &Served, place: &Place) -> String {
+    let is_known = |name: &str| ["status", "scale"].contains(&name) || served.kind.subresources.iter().any(|(other, _)| other == name);
+    match place.subresource.as_deref() {
+        None => place.resource.clone(),
+        Some(name) if is_known(name) => format!("{}/{name}", place.resource),
+        Some(_) => format!("{}/unknown", place.resource),
+    }
+}
+
 /// What was written may be a definition, or the last object of one that is going.
 async fn settle_after(call: &Call) {
     let is_last = call.served.custom.as_ref().is_some_and(|custom| custom.terminating);
@@ -169,9 +178,9 @@ async fn settle_after(call: &Call) {
 }
 
 /// Plain text for a group that there is not, a Status for a resource of a version that there is.
-fn unknown(registry: &Registry, place: &Place) -> Response {
+fn unknown(registry: &Registry, place: &Place) -> Result<Response> {
     let known = registry.group_versions().contains(&(place.group.as_str(), place.version.as_str()));
-    if known { Status::no_such_resource().into_response() } else { page_not_found() }
+    if known { Err(Status::no_such_resource()) } else { Ok(page_not_found()) }
 }
 
 /// Kubernetes' answer where nothing is.
@@ -201,7 +210,7 @@ fn metrics(server: &Server) -> Response {
     answer::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(text.finish()))
 }
 
-fn elsewhere(registry: &Registry, method: &Method, path: &str, headers: &HeaderMap) -> Result<Response> {
+fn elsewhere(registry: &Registry, method: &Method, path: &str, query: &str, headers: &HeaderMap) -> Result<Response> {
     if method != Method::GET {
         return Err(Status::method_not_allowed());
     }
@@ -209,7 +218,7 @@ fn elsewhere(registry: &Registry, method: &Method, path: &str, headers: &HeaderM
         "/healthz" | "/livez" | "/readyz" | "/livez/ping" | "/readyz/ping" | "/healthz/ping" => {
             Ok(answer::bytes(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"ok")))
         }
-        path if path.starts_with("/openapi/") => openapi::serve(registry, path, headers),
+        path if path.starts_with("/openapi/") => Ok(openapi::serve(registry, path, query, headers)),
         path => discovery::serve(registry, path, headers),
     }
 }

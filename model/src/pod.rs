@@ -6,7 +6,10 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
-use crate::{Column, Kind, Problem, check_label};
+use crate::{Column, Kind, Problem, ProblemKind, check_label};
+
+/// The sources of volumes in the order in which they are looked at: of two, the later is one too many.
+const SOURCES: [&str; 8] = ["emptyDir", "hostPath", "secret", "nfs", "persistentVolumeClaim", "configMap", "downwardAPI", "projected"];
 
 /// The kind, for [`crate::KINDS`].
 pub fn kind() -> Kind {
@@ -106,6 +109,34 @@ fn default_spec(spec: &mut Value) {
     drop_nulls(spec);
 }
 
+/// Fills in a template that pods are made from, as Kubernetes does.
+pub(crate) fn default_template(template: &mut Value) {
+    default_to(template, "metadata", &json!({}));
+    let spec = &mut template["spec"];
+    if !spec.is_object() {
+        return;
+    }
+    default_spec(spec);
+    for (field, value) in [("schedulerName", json!("default-scheduler")), ("securityContext", json!({}))] {
+        default_to(spec, field, &value);
+    }
+    for list in ["initContainers", "containers"] {
+        for container in spec[list].as_array_mut().into_iter().flatten().filter(|container| container.is_object()) {
+            let image = container["image"].as_str().unwrap_or_default();
+            let newest = image.ends_with(":latest") || !image.is_empty() && !image.rsplit('/').next().unwrap_or(image).contains([':', '@']);
+            for (field, value) in [
+                ("imagePullPolicy", json!(if newest { "Always" } else { "IfNotPresent" })),
+                ("resources", json!({})),
+                ("terminationMessagePath", json!("/dev/termination-log")),
+                ("terminationMessagePolicy", json!("File")),
+            ] {
+                default_to(container, field, &value);
+            }
+        }
+    }
+    drop_nulls(spec);
+}
+
 /// Indexing a JSON object for writing leaves a null where nothing was.
 fn drop_nulls(object: &mut Value) {
     if let Some(fields) = object.as_object_mut() {
@@ -155,6 +186,7 @@ pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
     {
         found.push(Problem::invalid(format!("{field}.restartPolicy"), format!("{policy:?}: expected Always, OnFailure or Never")));
     }
+    volume_problems(spec, field, found);
     let mut names = BTreeSet::new();
     let mut ports = BTreeSet::new();
     let lists = [("initContainers", spec.init_containers.as_deref().unwrap_or(&[])), ("containers", spec.containers.as_slice())];
@@ -165,6 +197,24 @@ pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
                 found.push(Problem::duplicate(format!("{field}.name"), &container.name));
             }
             container_problems(container, &field, &mut ports, found);
+        }
+    }
+}
+
+/// A volume has one source.
+fn volume_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
+    let volumes = serde_json::to_value(spec.volumes.as_deref().unwrap_or(&[])).unwrap_or_default();
+    for (at, volume) in volumes.as_array().into_iter().flatten().enumerate() {
+        let mut sources: Vec<&String> =
+            volume.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != "name").collect();
+        sources.sort_by_key(|name| SOURCES.iter().position(|known| known == name));
+        let field = format!("{field}.volumes[{at}]");
+        for source in sources.iter().skip(1) {
+            let detail = "may not specify more than 1 volume type";
+            found.push(Problem::new(ProblemKind::Forbidden, format!("{field}.{source}"), detail));
+        }
+        if sources.is_empty() {
+            found.push(Problem::required(field, "must specify a volume type"));
         }
     }
 }

@@ -32,8 +32,9 @@ pub async fn create(call: &Call) -> Result<Response> {
     Ok(response)
 }
 
-pub(super) async fn keep(call: &Call, name: &str, object: Value, dry_run: bool) -> Result<Entry> {
+pub(super) async fn keep(call: &Call, name: &str, mut object: Value, dry_run: bool) -> Result<Entry> {
     let (kind, store) = (call.kind(), &call.server.store);
+    (kind.complete)(&mut object);
     access::check_grant(call, &Value::Null, &object).await?;
     if call.served.custom.as_ref().is_some_and(|custom| custom.terminating) {
         return Err(Status::kind_is_going());
@@ -93,7 +94,7 @@ async fn check_namespace(call: &Call, name: &str, namespace: &str, key: &str) ->
     let causes = serde_json::json!([{
         "reason": "NamespaceTerminating", "field": "metadata.namespace", "message": format!("namespace {namespace} is being terminated"),
     }]);
-    let mut details = serde_json::json!({"name": name, "group": kind.group, "kind": kind.plural, "causes": causes});
+    let mut details = serde_json::json!({"name": name, "group": kind.kept_group(), "kind": kind.plural, "causes": causes});
     if let Some(fields) = details.as_object_mut() {
         fields.retain(|_, value| value != "");
     }

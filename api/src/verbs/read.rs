@@ -60,6 +60,7 @@ fn written(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry) -> 
 pub struct Selection {
     pub labels: LabelSelector,
     pub fields: FieldSelector,
+    expose: fn(&mut Value),
 }
 
 impl Selection {
@@ -77,7 +78,7 @@ impl Selection {
                 return Err(Status::bad_request(unsupported(kind, field)));
             }
         }
-        Ok(Self { labels, fields })
+        Ok(Self { labels, fields, expose: kind.expose })
     }
 
     /// Whether everything is asked for.
@@ -87,13 +88,21 @@ impl Selection {
 
     /// Whether an object is asked for.
     pub fn matches(&self, object: &Value) -> bool {
-        self.labels.matches(object) && self.fields.matches(object)
+        if self.fields.is_empty() || !self.labels.matches(object) {
+            return self.labels.matches(object);
+        }
+        let mut exposed = object.clone();
+        (self.expose)(&mut exposed);
+        self.fields.matches(&exposed)
     }
 }
 
 fn unsupported(kind: &Kind, field: &str) -> String {
     if kind.defined || ["Secret", "Event", "Pod", "Node"].contains(&kind.kind.as_str()) {
         return format!("field label not supported: {field}");
+    }
+    if kind.kind == "Job" {
+        return format!("field label {field:?} not supported for Job");
     }
     format!("{field:?} is not a known field selector: only {}", selectable(kind))
 }

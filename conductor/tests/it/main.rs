@@ -3,6 +3,7 @@
 
 mod access;
 mod backup;
+mod clients;
 mod command_line;
 mod docker;
 mod doctor;
