@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use model::metrics::{Counter, Histogram};
 use tokio::sync::{mpsc, oneshot};
 
 use self::disk::Disk;
@@ -50,11 +51,36 @@ impl Default for Options {
     }
 }
 
+/// What a store has done since it was opened, and what it has to do.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Writes to the disk.
+    pub writes: Counter,
+    /// Writes that failed.
+    pub failed: Counter,
+    /// Requests that were part of them.
+    pub requests: Counter,
+    /// How long writes took.
+    pub took: Histogram,
+    /// Requests that were sent to the writer.
+    asked: Counter,
+    /// Requests that the writer took.
+    taken: Counter,
+}
+
+impl Work {
+    /// Requests that wait for the writer.
+    pub fn queued(&self) -> u64 {
+        self.asked.get().saturating_sub(self.taken.get())
+    }
+}
+
 /// A store in one file. Dropping it waits for the writes that are under way.
 #[derive(Debug)]
 pub struct Embedded {
     live: Arc<Live>,
     seal: Arc<Seal>,
+    work: Arc<Work>,
     /// `None` only while it is being dropped.
     requests: Option<mpsc::UnboundedSender<Request>>,
     writer: Option<JoinHandle<()>>,
@@ -82,10 +108,11 @@ impl Embedded {
         for (id, ttl) in loaded.sessions {
             live.sessions.open(id, ttl);
         }
-        let writer = Writer::new(live.clone(), disk, queue, loaded.last_session);
+        let work = Arc::<Work>::default();
+        let writer = Writer::new(live.clone(), disk, queue, loaded.last_session, work.clone());
         let writer = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
         let writer = writer.map_err(|error| Error::Unavailable(format!("start its thread: {error}")))?;
-        Ok(Self { live, seal, requests: Some(requests), writer: Some(writer) })
+        Ok(Self { live, seal, work, requests: Some(requests), writer: Some(writer) })
     }
 
     /// Finishes the writes that are under way and closes the file: another may open it once this returns. Watches and
@@ -111,12 +138,34 @@ impl Embedded {
         self.ask(Request::Rotate).await
     }
 
+    /// What has been done.
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// How many watch, and how many bytes wait for them to be read.
+    pub fn watchers(&self) -> (usize, usize) {
+        self.live.waiting()
+    }
+
+    /// The entries under a prefix.
+    pub fn under(&self, prefix: &str) -> Vec<Entry> {
+        let options = ListOptions { prefix: prefix.to_owned(), ..ListOptions::default() };
+        self.live.list(&options).map(|page| page.entries).unwrap_or_default()
+    }
+
+    /// How many objects there are.
+    pub fn objects(&self) -> usize {
+        self.live.read().all().count()
+    }
+
     /// Sends a request to the writer and waits for its answer.
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T>>) -> Request) -> Result<T> {
         let closed = || Error::Unavailable(CLOSED.to_owned());
         let (reply, answer) = oneshot::channel();
         let requests = self.requests.as_ref().ok_or_else(closed)?;
         requests.send(request(reply)).map_err(|_| closed())?;
+        self.work.asked.add_one();
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 }

@@ -11,6 +11,7 @@ use store::{Entry, ListOptions};
 
 use crate::answer::{self, Accepted, View};
 use crate::query::{Query, not_a_number};
+use crate::requests::Shown;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::table::{Include, table};
@@ -32,6 +33,12 @@ pub async fn get(call: &Call) -> Result<Response> {
 
 /// An object as an answer, in the form asked for.
 pub fn respond(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry) -> Response {
+    let mut response = written(call, accepted, code, entry);
+    response.extensions_mut().insert(Shown(entry.clone()));
+    response
+}
+
+fn written(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry) -> Response {
     match accepted.view {
         View::Whole => {
             let mut json = Vec::with_capacity(entry.value.len() + 40);

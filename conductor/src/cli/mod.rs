@@ -5,6 +5,7 @@
 mod backup;
 mod cells;
 mod config;
+mod doctor;
 mod failure;
 mod grid;
 mod history;
@@ -63,6 +64,8 @@ pub enum Command {
     Secrets(secrets::Secrets),
     /// Show the settings that a server has here, and where each comes from
     Config(config::Config),
+    /// Look for what is wrong here, and say what mends it
+    Doctor(doctor::Doctor),
     /// Print the version of this program, and of the server
     Version(version::Version),
 }
@@ -83,6 +86,7 @@ impl Command {
             Self::Restore(args) => backup::restore(&args),
             Self::Secrets(args) => secrets::secrets(args).await,
             Self::Config(args) => config::config(&args),
+            Self::Doctor(args) => doctor::doctor(args).await,
             Self::Version(args) => version::version(args).await,
         }
     }

@@ -9,20 +9,26 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use api::{Api, Origin, User};
 use axum::Router;
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use super::certificate;
+use super::timed::{Patience, Pulse, Timed};
 
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-const HEADERS_MAX: Duration = Duration::from_secs(15);
+/// How long clients may take. Rest is longer than what clients of Kubernetes keep a connection for.
+const PATIENCE: Patience = Patience { head: Duration::from_secs(15), rest: Duration::from_secs(120), write: Duration::from_secs(60) };
 const STREAMS_MAX: u32 = 1_000;
 /// How long requests in flight may take when the server stops; watches are cut then.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
@@ -118,9 +124,16 @@ impl Door {
             return;
         };
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_MAX);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(Duration::from_secs(30));
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
+        let pulse = Pulse::default();
+        let timed = Timed::new(stream, pulse.clone(), PATIENCE);
+        let service = service_fn(move |request: Request<Incoming>| {
+            pulse.busy(request.version());
+            let (pulse, answer) = (pulse.clone(), router.clone().oneshot(request.map(Body::new)));
+            async move { answer.await.map(|response| pulse.until_sent(response)) }
+        });
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(timed), service).into_owned();
         let watched = self.graceful.lock().ok().and_then(|graceful| graceful.as_ref().map(|graceful| graceful.watch(connection)));
         if let Some(connection) = watched
             && let Err(error) = connection.await

@@ -7,8 +7,11 @@ mod listen;
 pub mod local;
 mod logging;
 mod machine;
+mod metrics;
 pub mod pki;
 mod reload;
+mod systemd;
+mod timed;
 pub mod wiring;
 
 use std::net::SocketAddr;
@@ -17,11 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use http::Request;
 use serde_json::json;
 use store::Store;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use crate::paths;
 use crate::settings::{Effective, Environment, Flags};
@@ -38,6 +42,7 @@ pub async fn serve(flags: Flags) -> Result<()> {
     for (name, meant) in environment.slips() {
         tracing::warn!("{name} is no setting: did you mean {meant}?");
     }
+    let (notifier, mut handed) = (systemd::Notifier::from_env()?, systemd::Handed::from_env()?);
     // Before anything else: a signal that nobody awaits would end the server.
     let reloads = signal(SignalKind::hangup())?;
     // Fails only when a provider is installed already, which is as good.
@@ -47,8 +52,8 @@ pub async fn serve(flags: Flags) -> Result<()> {
     let stored = wiring::open_store(&settings)?;
     // The store is ours, so what another server left is out of date.
     let _ = std::fs::remove_file(paths::ready(data));
-    let api_listener = bind("--api", settings.api).await?;
-    let http_listener = bind("--http", settings.http).await?;
+    let api_listener = handed.take_or_bind("api", settings.api).await?;
+    let http_listener = handed.take_or_bind("http", settings.http).await?;
     let (api_address, http_address) = (api_listener.local_addr()?, http_listener.local_addr()?);
     let identity = pki::Identity::load_or_make(&data.join("pki"), api_address.ip())?;
     let access = credentials::access(data, settings.token_file.as_deref())?;
@@ -58,6 +63,8 @@ pub async fn serve(flags: Flags) -> Result<()> {
         parts.api.audit_to(Arc::new(audit::AuditFile::open(data, bounds)?));
     }
     parts.api.limit(reload::limits(&settings));
+    parts.tell_numbers(Arc::clone(&stored));
+    let watched = parts.api.clone();
     let reload = reload::Reload::new(flags, effective, level, parts.api.clone());
     let stop = CancellationToken::new();
     let socket = listen::unix(&paths::socket(data))?;
@@ -67,12 +74,14 @@ pub async fn serve(flags: Flags) -> Result<()> {
     let workers = parts.start(&stop);
     credentials::write_kubeconfig(data, api_address, &identity.ca_pem)?;
     announce(data, api_address, http_address)?;
-    let mut reloading = tokio::spawn(reload.run(reloads));
+    notifier.say("READY=1");
+    let reloading = tokio::spawn(reload.run(reloads));
     tokio::select! {
         signalled = wait_for_signal() => signalled?,
-        _ = &mut reloading => {}
+        () = keep_watchdog_quiet(&notifier, &watched) => {}
     }
     reloading.abort();
+    notifier.say("STOPPING=1");
     tracing::info!("stopping");
     stop.cancel();
     let ended = tokio::time::timeout(STOP_MAX, async {
@@ -91,18 +100,29 @@ fn prepare(data: &Path) -> Result<()> {
     paths::make_private(data).with_context(|| format!("--data: cannot use the directory {}", data.display()))
 }
 
-async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("{flag} {address}: cannot listen there; is another server running? Name another address, or port 0 for any free one")
-    })
-}
-
 /// Says, to scripts and to people, where the server is reached.
 fn announce(data: &Path, api: SocketAddr, http: SocketAddr) -> Result<()> {
     let text = json!({"api": format!("https://{api}"), "http": format!("http://{http}")}).to_string();
     paths::write_private(&paths::ready(data), text.as_bytes())?;
     tracing::info!(api = %format!("https://{api}"), http = %format!("http://{http}"), kubeconfig = %paths::kubeconfig(data).display(), "ready");
     Ok(())
+}
+
+/// Tells the watchdog of systemd, for as long as there is one, that the API answers. When it does not, nothing is said, and the server is
+/// started again.
+async fn keep_watchdog_quiet(notifier: &systemd::Notifier, api: &api::Api) {
+    let Some(period) = notifier.watchdog_period() else { return std::future::pending().await };
+    let asked = || Request::get("/livez").body(axum::body::Body::empty());
+    let router = api.router_for(api::User::master("system:conductor:watchdog"));
+    loop {
+        if let Ok(request) = asked()
+            && let Ok(Ok(answer)) = tokio::time::timeout(period, router.clone().oneshot(request)).await
+            && answer.status().is_success()
+        {
+            notifier.say("WATCHDOG=1");
+        }
+        tokio::time::sleep(period).await;
+    }
 }
 
 async fn wait_for_signal() -> Result<()> {

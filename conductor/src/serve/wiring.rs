@@ -24,7 +24,7 @@ use crate::clock::WallClock;
 use crate::paths;
 use crate::settings::Settings;
 
-use super::machine;
+use super::{machine, metrics};
 
 /// How long requests in flight may take when the server stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -80,6 +80,12 @@ pub async fn assemble(settings: &Settings, store: Arc<dyn Store>, access: Access
 }
 
 impl Parts {
+    /// Has the API tell the numbers of all parts.
+    pub fn tell_numbers(&self, store: Arc<Embedded>) {
+        let (router, begun) = (Arc::clone(&self.router), self.clock.now());
+        self.api.tell_numbers(Box::new(move |text| metrics::tell(text, begun, &store, &router)));
+    }
+
     /// Starts controllers and agent; they end when `stop` is cancelled.
     pub fn start(self, stop: &CancellationToken) -> Workers {
         let controllers = tokio::spawn(control::controllers::run(self.controllers, self.clock, stop.clone()));

@@ -7,10 +7,11 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::Work;
 use super::disk::Disk;
 use super::draft::Draft;
 use crate::live::Live;
@@ -60,14 +61,15 @@ pub struct Writer {
     requests: mpsc::UnboundedReceiver<Request>,
     /// The highest session id ever given.
     last_session: u64,
+    work: Arc<Work>,
     /// Whether the last write failed.
     failing: bool,
 }
 
 impl Writer {
     /// A writer that is yet to run.
-    pub fn new(live: Arc<Live>, disk: Disk, requests: mpsc::UnboundedReceiver<Request>, last_session: u64) -> Self {
-        Self { live, disk, requests, last_session, failing: false }
+    pub fn new(live: Arc<Live>, disk: Disk, requests: mpsc::UnboundedReceiver<Request>, last_session: u64, work: Arc<Work>) -> Self {
+        Self { live, disk, requests, last_session, work, failing: false }
     }
 
     /// Writes until it is told to close, or until nobody is left to ask.
@@ -101,6 +103,9 @@ impl Writer {
         let mut rotations = Vec::new();
         while let Some(request) = next {
             bytes += request_bytes(&request);
+            if !matches!(request, Request::Forget(_)) {
+                self.work.taken.add_one();
+            }
             match request {
                 Request::Close(reply) => closing = Some(reply),
                 Request::Rotate(reply) => rotations.push(reply),
@@ -109,6 +114,7 @@ impl Writer {
             let full = answers.len() >= BATCH_REQUESTS_MAX || bytes >= BATCH_BYTES_MAX || closing.is_some();
             next = if full { None } else { self.requests.try_recv().ok() };
         }
+        self.work.requests.add(u64::try_from(answers.len()).unwrap_or(0));
         let written = recovered.and_then(|()| self.write(&draft));
         self.report(written.as_ref().err());
         for answer in answers {
@@ -175,8 +181,12 @@ impl Writer {
         if draft.is_empty() {
             return Ok(());
         }
-        let floor = self.live.read().history().floor();
-        self.disk.write(draft, floor)?;
+        let (floor, begun) = (self.live.read().history().floor(), Instant::now());
+        let written = self.disk.write(draft, floor);
+        self.work.took.observe(begun.elapsed());
+        self.work.writes.add_one();
+        self.work.failed.add(u64::from(written.is_err()));
+        written?;
         self.last_session = draft.last_session;
         self.live.publish(&draft.records);
         if let Some(floor) = draft.floor {
@@ -229,7 +239,7 @@ mod tests {
         let (disk, loaded) = Disk::open(&directory.path().join("store.redb"), &options).unwrap();
         let live = Arc::new(Live::new(loaded.state, Sessions::new(), limits));
         let (_requests, queue) = mpsc::unbounded_channel();
-        let mut writer = Writer::new(live.clone(), disk, queue, 0);
+        let mut writer = Writer::new(live.clone(), disk, queue, 0, Arc::default());
         let watch = live.watch("", 0).unwrap();
 
         let mut draft = Draft::new(0);
