@@ -174,14 +174,22 @@ pub fn changed_object(served: &Served, before: &Value, object: &mut Value, only_
     Ok(())
 }
 
-fn finish(served: &Served, before: Option<&Value>, object: &mut Value, only_status: bool) -> Result<()> {
-    let kind = &served.kind;
+/// Fills in what was left out.
+pub fn fill_in(served: &Served, object: &mut Value) {
+    if !object.is_object() {
+        return;
+    }
     served.schema.fill_defaults(object);
-    (kind.default)(object);
-    checks::fill_in(kind, object);
+    (served.kind.default)(object);
+    checks::fill_in(&served.kind, object);
     if let Some(custom) = &served.custom {
         custom.structural.fill_defaults(object);
     }
+}
+
+fn finish(served: &Served, before: Option<&Value>, object: &mut Value, only_status: bool) -> Result<()> {
+    let kind = &served.kind;
+    fill_in(served, object);
     match served.message {
         Some(message) => tidy(message, object),
         None => tidy("meta.ObjectMeta", &mut object["metadata"]),

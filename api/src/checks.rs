@@ -18,7 +18,11 @@ pub fn fill_in(kind: &Kind, object: &mut Value) {
 
 /// Problems of such an object.
 pub fn problems(kind: &Kind, object: &Value) -> Vec<Problem> {
-    if definition::is_definition(kind) { check::problems(object) } else { Vec::new() }
+    match kind.group.as_str() {
+        _ if definition::is_definition(kind) => check::problems(object),
+        model::admission::GROUP => logic::admission::problems(object),
+        _ => Vec::new(),
+    }
 }
 
 /// Problems of a change of such an object.

@@ -6,6 +6,7 @@
 //! what is sent back. Every refusal is a [`Status`].
 
 mod access;
+mod admission;
 mod admit;
 mod answer;
 mod audit;
@@ -15,6 +16,7 @@ mod claims;
 mod custom;
 mod definitions;
 mod discovery;
+mod followed;
 mod form;
 mod limits;
 mod object;
@@ -36,10 +38,11 @@ use axum::Router;
 use model::Clock;
 use store::Store;
 
-use access::Policies;
+use followed::Followed;
 use limits::Load;
 
 pub use access::{Access, AccountKey, Identity, NotAKey, User};
+pub use admission::{Target as WebhookTarget, WebhookCaller};
 pub use audit::{AuditLog, Origin};
 pub use limits::Limits;
 pub use pod_streams::NodeConnector;
@@ -61,7 +64,9 @@ struct Server {
     kinds: definitions::Kinds,
     clock: Arc<dyn Clock>,
     access: Access,
-    policies: Policies,
+    policies: Followed<logic::rbac::Policy>,
+    admission: Followed<admission::Asked>,
+    webhooks: OnceLock<Arc<dyn WebhookCaller>>,
     load: Load,
     audit: OnceLock<Arc<dyn AuditLog>>,
     nodes: Arc<dyn NodeConnector>,
@@ -71,8 +76,9 @@ impl Api {
     /// An API over `store` that knows the kinds of [`model::KINDS`].
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, access: Access, nodes: Arc<dyn NodeConnector>) -> Self {
         let kinds = definitions::Kinds::new(model::KINDS.iter().map(|kind| kind()));
-        let (policies, load, audit) = (Policies::default(), Load::default(), OnceLock::new());
-        Self { server: Arc::new(Server { store, kinds, clock, access, policies, load, audit, nodes }) }
+        let (policies, admission, load) = (Followed::default(), Followed::default(), Load::default());
+        let (audit, webhooks) = (OnceLock::new(), OnceLock::new());
+        Self { server: Arc::new(Server { store, kinds, clock, access, policies, admission, webhooks, load, audit, nodes }) }
     }
 
     /// Makes the roles and bindings that people expect; done once before anybody is served. Errors: those of the store.
@@ -92,6 +98,11 @@ impl Api {
     /// Has a line kept of each request that may change something. The first log that is named is used.
     pub fn audit_to(&self, log: Arc<dyn AuditLog>) {
         let _ = self.server.audit.set(log);
+    }
+
+    /// Has webhooks called so. Without it every call fails. The first caller that is named is used.
+    pub fn call_webhooks_by(&self, caller: Arc<dyn WebhookCaller>) {
+        let _ = self.server.webhooks.set(caller);
     }
 
     /// The API for callers that prove who they are with a bearer token, or stay anonymous.

@@ -1,6 +1,6 @@
 //! From a request to the verb that serves it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,6 +13,7 @@ use model::Kind;
 use store::Transaction;
 
 use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
+use crate::admission::{Notes, Told};
 use crate::audit::{Attempt, Origin};
 use crate::form::Form;
 use crate::path::Place;
@@ -39,12 +40,19 @@ pub struct Call {
     /// What the connection lets be done with it: what an upgrade needs.
     pub extensions: http::Extensions,
     pub body: Bytes,
+    /// What is told beside the answer.
+    pub told: Mutex<Told>,
 }
 
 impl Call {
     /// The object's name. Errors: 405 where the path has none.
     pub fn name(&self) -> Result<&str> {
         self.place.name.as_deref().ok_or_else(Status::method_not_allowed)
+    }
+
+    /// Adds to what is told beside the answer.
+    pub fn tell(&self, add: impl FnOnce(&mut Told)) {
+        add(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The kind.
@@ -125,8 +133,10 @@ async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(Use
         return unknown(&registry, &place);
     };
     let body = read(body).await?;
-    let mut call = Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body };
+    let mut call =
+        Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body, told: Mutex::default() };
     for _ in 0..TRIES_MAX {
+        call.tell(|told| *told = Told::default());
         match dispatch(&call, &parts.method, is_watch).await {
             // Its definition changed between the reading of the object and the writing of it.
             Err(status) if status == Status::redefined() => {
@@ -137,8 +147,13 @@ async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(Use
                 call.served = served;
                 tokio::task::yield_now().await;
             }
-            Err(status) => return Err(status),
-            Ok(response) => {
+            Err(status) => {
+                let mut response = answer::refusal(answer::format_of_refusal(&call.headers), &status);
+                call.tell(|told| beside(&mut response, told));
+                return Ok(response);
+            }
+            Ok(mut response) => {
+                call.tell(|told| beside(&mut response, told));
                 if parts.method != Method::GET {
                     settle_after(&call).await;
                 }
@@ -147,6 +162,14 @@ async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(Use
         }
     }
     Err(Status::redefined())
+}
+
+/// Puts beside an answer what is told with it.
+fn beside(response: &mut Response, told: &mut Told) {
+    answer::warn(response, &told.warnings);
+    if !told.notes.is_empty() {
+        response.extensions_mut().insert(Notes(std::mem::take(&mut told.notes)));
+    }
 }
 
 /// What was written may be a definition, or the last object of one that is going.

@@ -6,6 +6,7 @@ mod credentials;
 mod listen;
 mod machine;
 pub mod pki;
+mod webhooks;
 mod wiring;
 
 use std::net::SocketAddr;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::WallClock;
 
 use super::machine;
+use super::webhooks::Https;
 
 /// How long requests in flight may take when the server stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -54,6 +55,7 @@ pub async fn assemble(data: &Path, store: Arc<dyn Store>, access: Access, limits
     let facts = machine::facts(data)?;
     let here = Arc::new(Here::default());
     let api = Api::new(store, Arc::clone(&clock), access, Arc::clone(&here) as Arc<dyn NodeConnector>).with_limits(limits);
+    api.call_webhooks_by(Arc::new(Https::new()));
     api.prepare().await.context("cannot make the default roles")?;
     let client = |name: &str| Client::new(api.router_for(User::master(&format!("system:conductor:{name}"))), "default");
     make_namespaces(&client("server")).await?;
