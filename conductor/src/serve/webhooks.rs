@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The longest answer, in bytes; a patch is larger than its object by half at most.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -65,7 +66,7 @@ impl WebhookCaller for Https {
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| failed("http with", &error))?;
         // It ends with the request: whoever gives up waiting drops both.
-        let connection = tokio::spawn(connection);
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let path = url.path_and_query().map_or("/", |path| path.as_str());
         let request = Request::post(path)
             .header(HOST, url.authority().map_or(host, |authority| authority.as_str()))
@@ -76,8 +77,6 @@ impl WebhookCaller for Https {
         let response = sender.send_request(request).await.map_err(|error| failed("http with", &error))?;
         let (status, body) = (response.status(), response.into_body());
         let answer = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| failed("answer of", &error))?.to_bytes();
-        drop(sender);
-        connection.abort();
         if status != StatusCode::OK {
             return Err(format!("Post {:?}: the server answered {status}, expected 200", target.url));
         }
