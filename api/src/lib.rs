@@ -84,9 +84,13 @@ impl Api {
         Self { server: Arc::new(Server { store, kinds, clock, access, policies, load, audit, requests, numbers, nodes }) }
     }
 
-    /// Makes the roles and bindings that people expect; done once before anybody is served. Errors: those of the store.
+    /// Makes the roles and bindings that people expect; done once before anybody is served. What a new store was before is not
+    /// kept, so that whoever comes with a version of another server's is told to begin anew. Errors: those of the store.
     pub async fn prepare(&self) -> store::Result<()> {
-        access::make_default_roles(&self.server).await
+        let store = &self.server.store;
+        let is_new = store.revision() == 0;
+        access::make_default_roles(&self.server).await?;
+        if is_new { store.compact(store.revision()).await } else { Ok(()) }
     }
 
     /// Serves this much from here on.

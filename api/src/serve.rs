@@ -14,6 +14,7 @@ use model::metrics::Text;
 use store::Transaction;
 
 use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
+use crate::admit::Part;
 use crate::audit::{Attempt, Origin};
 use crate::form::Form;
 use crate::path::Place;
@@ -242,8 +243,11 @@ async fn dispatch(call: &Call, method: &Method, is_watch: bool) -> Result<Respon
         _ if misplaced || (!kind.is_namespaced() && call.place.namespace.is_some()) => Err(Status::method_not_allowed()),
         ("GET", true) => verbs::get(call).await,
         ("POST", false) => verbs::create(call).await,
-        ("PUT", true) => verbs::update(call, false).await,
-        ("PATCH", true) => verbs::patch(call, false).await,
+        // The path of a defined kind says no more than which kind it is.
+        ("POST", true) if kind.defined => verbs::create(call).await,
+        ("PUT" | "PATCH", false) if kind.defined => Err(Status::bad_request("name must be provided")),
+        ("PUT", true) => verbs::update(call, Part::Main).await,
+        ("PATCH", true) => verbs::patch(call, Part::Main).await,
         ("DELETE", true) => verbs::delete(call).await,
         ("DELETE", false) if access::verbs(kind).contains(&"deletecollection") => verbs::delete_collection(call).await,
         _ => Err(Status::method_not_allowed()),
@@ -252,11 +256,13 @@ async fn dispatch(call: &Call, method: &Method, is_watch: bool) -> Result<Respon
 
 async fn subresources(call: &Call, method: &Method, subresource: &str) -> Result<Response> {
     let kind = call.kind();
+    // Of a defined kind, what follows a part's name is not looked at.
+    let subresource = if kind.defined { subresource.split('/').next().unwrap_or_default() } else { subresource };
     let known = |name: &str| kind.subresources.iter().any(|(other, _)| other == name);
     match (subresource, method.as_str()) {
         ("status", "GET") if kind.status => verbs::get(call).await,
-        ("status", "PUT") if kind.status => verbs::update(call, true).await,
-        ("status", "PATCH") if kind.status => verbs::patch(call, true).await,
+        ("status", "PUT") if kind.status => verbs::update(call, Part::Status).await,
+        ("status", "PATCH") if kind.status => verbs::patch(call, Part::Status).await,
         ("scale", "GET" | "PUT" | "PATCH") if call.has_scale() => verbs::scale(call, method).await,
         ("log", "GET") if known("log") => pod_streams::log(call).await,
         ("exec" | "attach" | "portforward", "GET" | "POST") if known(subresource) => pod_streams::connect(call, subresource).await,

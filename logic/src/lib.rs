@@ -5,6 +5,7 @@
 
 pub mod definition;
 pub mod duplicates;
+pub mod json;
 pub mod metadata;
 pub mod nearest;
 pub mod patch;

@@ -14,6 +14,13 @@ pub fn thousandths(text: &str) -> Option<u64> {
     u64::try_from(digits.checked_mul(1_000)?.checked_mul(times)?.div_ceil(over)).ok()
 }
 
+/// Whether a text without a sign is an amount, however large.
+pub fn is_quantity(text: &str) -> bool {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    number.contains(|c: char| c.is_ascii_digit()) && number.matches('.').count() < 2 && scale(suffix).is_some()
+}
+
 /// What a suffix multiplies by and divides by.
 fn scale(suffix: &str) -> Option<(u128, u128)> {
     const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::read::respond;
 use super::update::change;
+use crate::admit::Part;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::{admit, answer, body};
@@ -17,7 +18,7 @@ pub async fn bind(call: &Call) -> Result<Response> {
     let node = binding["target"]["name"].as_str().filter(|node| !node.is_empty());
     let node = node.ok_or_else(|| Status::bad_request("target.name: expected the name of a node"))?.to_owned();
     let annotations = binding["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
-    change(call, None, false, call.query.dry_run("CreateOptions")?, |before| {
+    change(call, None, Part::Binding, call.query.dry_run("CreateOptions")?, |before| {
         if before["metadata"]["deletionTimestamp"].is_string() {
             return Err(Status::conflict_because(kind, name, "the pod is being deleted, cannot be assigned to a host"));
         }
@@ -43,7 +44,7 @@ pub async fn finalize(call: &Call) -> Result<Response> {
     let mut sent = body::object(call.kind(), &call.headers, &call.body)?;
     admit::place(call.kind(), &call.place, &mut sent)?;
     let finalizers = sent["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
-    let entry = change(call, None, false, call.query.dry_run("UpdateOptions")?, |before| {
+    let entry = change(call, None, Part::Main, call.query.dry_run("UpdateOptions")?, |before| {
         let mut after: Value = before.clone();
         after["spec"]["finalizers"] = json!(finalizers);
         Ok(after)
