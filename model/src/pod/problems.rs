@@ -61,7 +61,8 @@ fn volume_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
             found.push(Problem::duplicate(name, &volume.name));
         }
         let told = serde_json::to_value(volume).unwrap_or_default();
-        let mut sources: Vec<&String> = told.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != "name").collect();
+        let mut sources: Vec<&String> =
+            told.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != "name").collect();
         sources.sort_by_key(|name| SOURCES.iter().position(|known| known == name));
         let field = format!("{field}.volumes[{at}]");
         for source in sources.iter().skip(1) {
