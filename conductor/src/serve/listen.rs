@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -18,7 +19,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -30,6 +31,8 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long clients may take. Rest is longer than what clients of Kubernetes keep a connection for.
 const PATIENCE: Patience = Patience { head: Duration::from_secs(15), rest: Duration::from_secs(120), write: Duration::from_secs(60) };
 const STREAMS_MAX: u32 = 1_000;
+/// Of so many connections that are refused, one is told of.
+const REFUSED_TOLD: usize = 1_000;
 /// How long requests in flight may take when the server stops; watches are cut then.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// The pause after a failed accept, such as one for want of file descriptors.
@@ -60,8 +63,12 @@ pub async fn serve_tls(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        let Some(permit) = door.admit() else { continue };
         let (door, acceptor, api) = (door.clone(), acceptor.clone(), api.clone());
-        tokio::spawn(async move { door.tls(acceptor, stream, from, &api).await });
+        tokio::spawn(async move {
+            door.tls(acceptor, stream, from, &api).await;
+            drop(permit);
+        });
     }
     door.close().await;
 }
@@ -75,10 +82,13 @@ pub async fn serve_unix(listener: UnixListener, api: Api, extra: Router, connect
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Some(user) = local_user(&stream) else { continue };
+        let (Some(user), Some(permit)) = (local_user(&stream), door.admit()) else { continue };
         let origin = Origin(format!("unix:{}", user.name));
         let (door, router) = (door.clone(), extra.clone().fallback_service(api.router_for(user).layer(axum::Extension(origin))));
-        tokio::spawn(async move { door.serve(stream, router).await });
+        tokio::spawn(async move {
+            door.serve(stream, router).await;
+            drop(permit);
+        });
     }
     door.close().await;
 }
@@ -92,13 +102,24 @@ fn local_user(stream: &UnixStream) -> Option<User> {
 #[derive(Clone)]
 struct Door {
     connections: Arc<Semaphore>,
+    refused: Arc<AtomicUsize>,
     graceful: Arc<std::sync::Mutex<Option<GracefulShutdown>>>,
 }
 
 impl Door {
     fn new(connections_max: usize) -> Self {
         let graceful = Arc::new(std::sync::Mutex::new(Some(GracefulShutdown::new())));
-        Self { connections: Arc::new(Semaphore::new(connections_max)), graceful }
+        Self { connections: Arc::new(Semaphore::new(connections_max)), refused: Arc::default(), graceful }
+    }
+
+    /// A place for one more connection; `None` when there are as many as there may be.
+    fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.connections).try_acquire_owned().ok();
+        // Who is flooded with connections need not be flooded with words.
+        if permit.is_none() && self.refused.fetch_add(1, Relaxed).is_multiple_of(REFUSED_TOLD) {
+            tracing::warn!("too many connections: one was refused, see the setting api-connections");
+        }
+        permit
     }
 
     async fn tls(&self, acceptor: TlsAcceptor, stream: TcpStream, from: SocketAddr, api: &Api) {
@@ -119,10 +140,6 @@ impl Door {
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, router: Router) {
-        let Ok(_permit) = self.connections.try_acquire() else {
-            tracing::warn!("too many connections: one was refused");
-            return;
-        };
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(Duration::from_secs(30));

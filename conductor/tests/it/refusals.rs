@@ -59,3 +59,30 @@ fn keys_and_tokens_are_for_their_owner_alone() {
         assert_eq!(mode, 0o600, "{file}");
     }
 }
+
+#[test]
+fn connections_beyond_the_limit_are_closed_and_those_before_go_on() {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+    let server = Server::start_with(&[("CONDUCTOR_API_CONNECTIONS", "2")]);
+    let connect = || UnixStream::connect(server.data().join("conductor.sock")).unwrap();
+    let (mut first, second) = (connect(), connect());
+    let mut answer = [0; 12];
+    let mut ask = |stream: &mut UnixStream| {
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        stream.read_exact(&mut answer).map(|()| String::from_utf8_lossy(&answer).into_owned())
+    };
+    assert_eq!(ask(&mut first).unwrap(), "HTTP/1.1 200");
+    let mut third = connect();
+    let _ = third.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(!matches!(third.read(&mut [0; 1]), Ok(1..)), "it is closed");
+    drop(second);
+    let begun = std::time::Instant::now();
+    let again = std::iter::repeat_with(|| {
+        let mut stream = connect();
+        let _ = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.read(&mut [0; 1])
+    });
+    let served = again.take_while(|_| begun.elapsed().as_secs() < 10).any(|read| matches!(read, Ok(1..)));
+    assert!(served, "there is room again: {}", server.log());
+}
