@@ -1,11 +1,14 @@
 //! From what was sent to what may be stored: metadata, types, defaults, validation.
 
 use jiff::Timestamp;
+use logic::patch::core_types;
+use logic::patch::reading::{self, Reading, json_type};
 use logic::patch::tidy::tidy;
 use logic::schema::Findings;
 use model::{Kind, Problem, ProblemKind, check_label, check_subdomain};
 use serde_json::{Value, json};
 
+use crate::body::Twice;
 use crate::checks;
 use crate::path::Place;
 use crate::query::FieldValidation;
@@ -14,29 +17,10 @@ use crate::status::{Result, Status};
 
 /// Checks that an object is of the kind and in the namespace that the path names, and puts both in. Errors: 400.
 pub fn place(kind: &Kind, place: &Place, object: &mut Value) -> Result<()> {
-    let (api_version, name) = (kind.api_version(), &kind.kind);
-    for (field, expected) in [("apiVersion", api_version.as_str()), ("kind", name.as_str())] {
-        let found = object[field].as_str().unwrap_or_default();
-        if found.is_empty() && !kind.group.is_empty() {
-            let title = if field == "kind" { "Kind" } else { "apiVersion" };
-            return Err(Status::bad_request(format!("Object '{title}' is missing in the body: expected {field}: {expected}")));
-        }
-        let (sent_version, sent_kind) = (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
-        if found != expected && sent_version == api_version && kind.keeps_unknown {
-            let why = format!("converting ({}.{sent_kind}) to (core.{name}): unknown conversion", kind.version);
-            return Err(Status::bad_request(format!("{sent_kind} in version {sent_version:?} cannot be handled as a {name}: {why}")));
-        }
-        if !found.is_empty() && found != expected {
-            return Err(Status::bad_request(format!(
-                "{}{} in version {:?} cannot be handled as a {name}: expected apiVersion {api_version} and kind {name}",
-                object["kind"].as_str().unwrap_or_default(),
-                "",
-                object["apiVersion"].as_str().unwrap_or_default(),
-            )));
-        }
-    }
+    check_type(kind, object)?;
     if !object["metadata"].is_object() && !object["metadata"].is_null() {
-        return Err(undecodable(kind, &Problem::new(ProblemKind::TypeInvalid, "metadata", "must be an object")));
+        let why = format!("{} into Go struct field {}.metadata of type v1.ObjectMeta", json_type(&object["metadata"]), kind.kind);
+        return Err(undecodable(kind, &format!("json: cannot unmarshal {why}")));
     }
     match (&place.namespace, object["metadata"]["namespace"].as_str().filter(|found| !found.is_empty())) {
         (Some(expected), Some(found)) if expected != found => {
@@ -56,15 +40,49 @@ pub fn place(kind: &Kind, place: &Place, object: &mut Value) -> Result<()> {
     }
 }
 
+/// Checks that an object says it is of a kind; one of Kubernetes' own may leave that out. Errors: 400, 422.
+fn check_type(kind: &Kind, object: &Value) -> Result<()> {
+    let (api_version, name) = (kind.api_version(), &kind.kind);
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let (sent_version, sent_kind) = (text("apiVersion"), text("kind"));
+    let is_typed = core_types::message_of(&kind.group, name).is_some() && !kind.defined;
+    let or = |sent: &str, own: &str| if sent.is_empty() { own.to_owned() } else { sent.to_owned() };
+    if !is_typed {
+        if sent_version != api_version {
+            let why = format!("the API version in the data ({sent_version}) does not match the expected API version ({api_version})");
+            return Err(Status::bad_request(why));
+        }
+        if sent_kind != name.as_str() {
+            return Err(invalid(kind, object, &[Problem::invalid("kind", format!("{sent_kind:?}: must be {name}"))]));
+        }
+        return Ok(());
+    }
+    let (sent_version, sent_kind) = (or(sent_version, &api_version), or(sent_kind, name));
+    if sent_version == api_version && sent_kind == *name {
+        return Ok(());
+    }
+    let (group, version) = sent_version.split_once('/').unwrap_or(("", &sent_version));
+    let internal = |group: &str| or(group.split('.').next().unwrap_or_default(), "core");
+    let why = if core_types::message_of(group, &sent_kind).is_some() && version == "v1" {
+        format!("converting (v1.{sent_kind}) to ({}.{name}): unknown conversion", internal(&kind.group))
+    } else {
+        format!("no kind {sent_kind:?} is registered for version {sent_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"")
+    };
+    Err(Status::bad_request(format!("{sent_kind} in version {version:?} cannot be handled as a {name}: {why}")))
+}
+
 /// Checks types and unknown fields. Returns warnings for fields that are dropped.
 /// Errors: 400 for core kinds and 422 for ours, naming each field.
 pub fn shape(served: &Served, object: &mut Value, mode: FieldValidation) -> Result<Vec<String>> {
-    shape_of(served, object, mode, &[])
+    shape_of(served, object, mode, &Twice::default())
 }
 
 /// As `shape`, for an object whose text had these fields twice.
-pub fn shape_of(served: &Served, object: &mut Value, mode: FieldValidation, twice: &[String]) -> Result<Vec<String>> {
+pub fn shape_of(served: &Served, object: &mut Value, mode: FieldValidation, twice: &Twice) -> Result<Vec<String>> {
     let kind = &served.kind;
+    if let Some(why) = served.message.and_then(|message| reading::problem(Reading::Decoded, message, object)) {
+        return Err(undecodable(kind, &why));
+    }
     let Findings { problems, unknown } = served.schema.check(object);
     if !kind.keeps_unknown && !kind.defined {
         let all: Vec<Problem> = problems.into_iter().chain(unknown).collect();
@@ -73,42 +91,40 @@ pub fn shape_of(served: &Served, object: &mut Value, mode: FieldValidation, twic
     // What is required of core kinds is for their own validation to say.
     let wrong: Vec<&Problem> = problems.iter().filter(|problem| problem.kind == ProblemKind::TypeInvalid).collect();
     if let Some(first) = wrong.first() {
-        return Err(undecodable(kind, first));
+        return Err(undecodable(kind, &format!("{}: {}", first.field, first.detail)));
     }
     let mut fields: Vec<String> = unknown.into_iter().map(|problem| problem.field).collect();
     served.schema.prune(object);
     fields.extend(served.custom.as_ref().map(|custom| custom.structural.prune(object)).unwrap_or_default());
-    let twice = twice.iter().map(|field| format!("duplicate field {field:?}"));
-    let texts: Vec<String> = twice.chain(fields.iter().map(|field| format!("unknown field {field:?}"))).collect();
+    let unknown: Vec<String> = fields.iter().map(|field| format!("unknown field {field:?}")).collect();
+    let refusals = [twice.refusals(), unknown.clone()].concat();
     let told = told(served, object);
     match mode {
-        FieldValidation::Strict if !texts.is_empty() => Err(Status::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-            kind.kind,
-            kind.version,
-            kind.kind,
-            texts.join(", ")
-        ))),
-        FieldValidation::Warn => Ok([texts, told].concat()),
+        FieldValidation::Strict if !refusals.is_empty() => {
+            Err(undecodable(kind, &format!("strict decoding error: {}", refusals.join(", "))))
+        }
+        FieldValidation::Warn => Ok([twice.warnings(), unknown, told].concat()),
         FieldValidation::Strict | FieldValidation::Ignore => Ok(told),
     }
 }
 
 /// What whoever writes an object is told, whatever becomes of unknown fields.
 fn told(served: &Served, object: &Value) -> Vec<String> {
-    let Some(custom) = &served.custom else { return Vec::new() };
+    let Some(custom) = &served.custom else { return (served.kind.warnings)(object) };
     let mut told = logic::metadata::finalizer_warnings(&object["metadata"]);
     told.extend(custom.warning.clone());
     told
 }
 
-fn undecodable(kind: &Kind, problem: &Problem) -> Status {
+/// 400: what was sent cannot be read as an object of the kind.
+pub fn undecodable(kind: &Kind, why: &str) -> Status {
     let (name, version) = (&kind.kind, &kind.version);
-    Status::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {}: {}", problem.field, problem.detail))
+    Status::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {why}"))
 }
 
-/// Prepares a new object: name, identity, defaults. Errors: 422, and 500 for a resourceVersion, as Kubernetes answers it.
-pub fn new_object(served: &Served, object: &mut Value, now: Timestamp, uid: &str, suffix: &str) -> Result<()> {
+/// Prepares a new object: name, identity, defaults. Returns what its writer meant, without what the server adds of its own.
+/// Errors: 422, and 500 for a resourceVersion, as Kubernetes answers it.
+pub fn new_object(served: &Served, object: &mut Value, now: Timestamp, uid: &str, suffix: &str) -> Result<Value> {
     let kind = &served.kind;
     if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty() && version != "0") {
         return Err(Status::unexplained("resourceVersion should not be set on objects to be created"));
@@ -132,27 +148,42 @@ pub fn new_object(served: &Served, object: &mut Value, now: Timestamp, uid: &str
     {
         fields.shift_remove("status");
     }
-    finish(served, None, object, false)
+    finish(served, None, object, Part::Main)
+}
+
+/// What of an object a change may touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All but its status, where that is a resource of its own.
+    Main,
+    /// Its status.
+    Status,
+    /// The node that a Pod goes to: no change of the spec that people would make.
+    Binding,
 }
 
 /// Prepares a changed object: what the server owns is put back, the generation counts. Errors: 409, 422.
-pub fn changed_object(served: &Served, before: &Value, object: &mut Value, only_status: bool) -> Result<()> {
+pub fn changed_object(served: &Served, before: &Value, object: &mut Value, part: Part) -> Result<()> {
     let kind = &served.kind;
-    if only_status {
-        let (status, cause) = (object["status"].take(), object["metadata"]["annotations"][model::labels::CAUSE].take());
+    if part == Part::Status {
+        let (status, sent) = (object["status"].take(), object["metadata"].take());
         *object = before.clone();
         object["status"] = status;
-        if cause.is_string() {
-            object["metadata"]["annotations"][model::labels::CAUSE] = cause;
+        if served.message.is_some() {
+            // Of Kubernetes' own kinds, what people note on an object may come with its status.
+            for field in ["labels", "annotations", "finalizers"] {
+                object["metadata"][field] = sent[field].clone();
+            }
+        } else if sent["annotations"][model::labels::CAUSE].is_string() {
+            object["metadata"]["annotations"][model::labels::CAUSE] = sent["annotations"][model::labels::CAUSE].clone();
         }
+        drop_nulls(&mut object["metadata"]);
         drop_nulls(object);
-        return finish(served, Some(before), object, true);
+        return finish(served, Some(before), object, part).map(drop);
     }
-    let (old, name) = (&before["metadata"], before["metadata"]["name"].as_str().unwrap_or_default());
+    let old = &before["metadata"];
     if object["metadata"]["uid"].as_str().is_some_and(|uid| !uid.is_empty() && old["uid"] != uid) {
-        let (asked, found) = (&object["metadata"]["uid"], &old["uid"]);
-        let why = format!("Precondition failed: UID in precondition: {asked}, UID in object meta: {found}");
-        return Err(Status::conflict_because(kind, name, &why.replace('"', "")));
+        return Err(other_uid(kind, old, &object["metadata"]["uid"]));
     }
     if let Some(fields) = object.as_object_mut().filter(|_| kind.status) {
         match before.get("status") {
@@ -167,11 +198,23 @@ pub fn changed_object(served: &Served, before: &Value, object: &mut Value, only_
     object["metadata"]["managedFields"] = Value::Null;
     drop_nulls(&mut object["metadata"]);
     new_finalizers(before, object).map_or(Ok(()), |problem| Err(invalid(kind, object, &[problem.clone(), problem])))?;
-    finish(served, Some(before), object, false)?;
-    if kind.generation && !same_spec(kind, before, object) {
+    finish(served, Some(before), object, part)?;
+    if kind.generation && part == Part::Main && !same_spec(kind, before, object) {
         object["metadata"]["generation"] = json!(old["generation"].as_i64().unwrap_or(0) + 1);
     }
     Ok(())
+}
+
+/// 409: what is to be replaced is another object of the same name.
+fn other_uid(kind: &Kind, metadata: &Value, asked: &Value) -> Status {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let is_ours = core_types::message_of(&kind.group, &kind.kind).is_some() && !kind.defined;
+    let group = if is_ours { String::new() } else { format!("{}/", kind.group) };
+    let namespace = metadata["namespace"].as_str().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    let key = format!("/registry/{group}{}/{namespace}{}", kind.plural, text(&metadata["name"]));
+    let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: {}", text(asked), text(&metadata["uid"]));
+    let why = format!("StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {why}");
+    Status::conflict_because(kind, &text(&metadata["name"]), &why)
 }
 
 /// Fills in what was left out.
@@ -187,13 +230,13 @@ pub fn fill_in(served: &Served, object: &mut Value) {
     }
 }
 
-fn finish(served: &Served, before: Option<&Value>, object: &mut Value, only_status: bool) -> Result<()> {
+/// Fills in and checks an object. Returns what its writer meant, without what the server adds of its own.
+fn finish(served: &Served, before: Option<&Value>, object: &mut Value, part: Part) -> Result<Value> {
     let kind = &served.kind;
     fill_in(served, object);
-    match served.message {
-        Some(message) => tidy(message, object),
-        None => tidy("meta.ObjectMeta", &mut object["metadata"]),
-    }
+    let meant = object.clone();
+    (kind.complete)(object);
+    tidy_object(served, object);
     let mut problems = name_problems(kind, &object["metadata"]);
     let foreign = kind.defined || model::custom_resource_definition::is_definition(kind);
     problems.extend(logic::metadata::problems(&object["metadata"], !foreign));
@@ -201,16 +244,35 @@ fn finish(served: &Served, before: Option<&Value>, object: &mut Value, only_stat
         problems.extend((kind.validate_new)(object));
     }
     problems.extend((kind.validate)(object));
-    problems.extend(checks::problems(kind, object));
-    if let Some(before) = before.filter(|_| !only_status) {
+    problems.extend(checks::problems(kind, object, before.is_none()));
+    if let Some(before) = before.filter(|_| part == Part::Main) {
         problems.extend((kind.validate_change)(before, object));
         problems.extend(checks::change_problems(kind, before, object));
     }
     if let Some(custom) = &served.custom {
         problems.extend(custom.scale.iter().flat_map(|scale| scale.problems(object)));
-        problems.extend(custom.structural.problems(object, before));
+        let found = custom.structural.problems(object, before);
+        problems.extend(if part == Part::Status { of_status(found) } else { found });
     }
-    if problems.is_empty() { Ok(()) } else { Err(invalid(kind, object, &problems)) }
+    if problems.is_empty() { Ok(meant) } else { Err(invalid(kind, object, &problems)) }
+}
+
+/// Takes out what an object's JSON does not carry.
+pub fn tidy_object(served: &Served, object: &mut Value) {
+    match served.message {
+        Some(message) => tidy(message, object),
+        None => tidy("meta.ObjectMeta", &mut object["metadata"]),
+    }
+}
+
+/// The problems of a status, which is looked at by itself: it is where paths in sentences begin.
+fn of_status(problems: Vec<Problem>) -> Vec<Problem> {
+    let from_status = |problem: Problem| {
+        let inner = problem.field.strip_prefix("status.").unwrap_or_default();
+        let detail = problem.detail.replace(&format!(": {} in body", problem.field), &format!(": {inner} in body"));
+        Problem { detail, ..problem }
+    };
+    problems.into_iter().filter(|problem| problem.field.starts_with("status")).map(from_status).collect()
 }
 
 fn name_problems(kind: &Kind, metadata: &Value) -> Vec<Problem> {

@@ -11,6 +11,9 @@ use sha2::{Digest, Sha256};
 use crate::protobuf;
 use crate::status::{Result, Status};
 
+/// The version of tables and metadata that is given when none is asked for.
+pub const META: &str = "meta.k8s.io/v1";
+
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -40,15 +43,20 @@ pub struct Accepted {
     pub format: Format,
     /// The view.
     pub view: View,
+    /// The version of tables and metadata.
+    pub meta: &'static str,
 }
 
 impl Accepted {
+    /// Whole objects as JSON.
+    pub const WHOLE: Self = Self { format: Format::Json, view: View::Whole, meta: META };
+
     /// The form that the Accept header likes best of those that can be given; `protobuf` says whether whole objects have that
     /// form. Errors: 406.
     pub fn from_headers(headers: &HeaderMap, protobuf: bool) -> Result<Self> {
         let ranges = ranges(headers);
         if ranges.is_empty() {
-            return Ok(Self { format: Format::Json, view: View::Whole });
+            return Ok(Self::WHOLE);
         }
         ranges.into_iter().filter_map(Self::from_range).find(|accepted| accepted.can_be_given(protobuf)).ok_or_else(Status::not_acceptable)
     }
@@ -66,14 +74,18 @@ impl Accepted {
             protobuf::MEDIA_TYPE => Format::Protobuf,
             _ => return None,
         };
+        let version = parts.clone().find_map(|part| part.strip_prefix("v=")).unwrap_or("v1");
+        let meta = [META, "meta.k8s.io/v1beta1"].into_iter().find(|meta| meta.rsplit('/').next() == Some(version));
         let view = match parts.find_map(|part| part.strip_prefix("as=")) {
             None => View::Whole,
-            Some(_) if parts.clone().any(|part| part.starts_with("v=") && part != "v=v1") => return None,
             Some("Table") => View::Table,
             Some("PartialObjectMetadata" | "PartialObjectMetadataList") => View::Metadata,
             Some(_) => return None,
         };
-        Some(Self { format, view })
+        if view == View::Whole {
+            return Some(Self { format, ..Self::WHOLE });
+        }
+        Some(Self { format, view, meta: meta? })
     }
 }
 
@@ -109,7 +121,7 @@ pub fn refusal(format: Format, status: &Status) -> Response {
 /// An answer with a JSON value.
 pub fn value(format: Format, code: StatusCode, value: &Value) -> Response {
     match format {
-        Format::Json => bytes(code, "application/json", value.to_string().into()),
+        Format::Json => json_bytes(format, code, json(value)),
         Format::Yaml => bytes(code, "application/yaml", logic::yaml::write(value).into()),
         Format::Protobuf => match protobuf::encode(value) {
             Some(encoded) => bytes(code, protobuf::MEDIA_TYPE, encoded.into()),
@@ -118,10 +130,18 @@ pub fn value(format: Format, code: StatusCode, value: &Value) -> Response {
     }
 }
 
-/// An answer with JSON bytes, which are turned into another format where that was asked for.
-pub fn json_bytes(format: Format, code: StatusCode, json: Vec<u8>) -> Response {
+/// A value as JSON, as it stands in answers.
+pub fn json(value: &Value) -> Vec<u8> {
+    logic::json::escaped(value.to_string().into_bytes())
+}
+
+/// An answer with JSON bytes, which end a line, or are turned into another format where that was asked for.
+pub fn json_bytes(format: Format, code: StatusCode, mut json: Vec<u8>) -> Response {
     match format {
-        Format::Json => bytes(code, "application/json", json.into()),
+        Format::Json => {
+            json.push(b'\n');
+            bytes(code, "application/json", json.into())
+        }
         Format::Yaml | Format::Protobuf => value(format, code, &serde_json::from_slice(&json).unwrap_or_default()),
     }
 }
@@ -156,9 +176,9 @@ pub fn warn(response: &mut Response, warnings: &[String]) {
     }
 }
 
-/// The metadata of an object and nothing else.
-pub fn metadata_only(object: &Value) -> Value {
-    serde_json::json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+/// The metadata of an object and nothing else, in a version of the group of metadata.
+pub fn metadata_only(meta: &str, object: &Value) -> Value {
+    serde_json::json!({"kind": "PartialObjectMetadata", "apiVersion": meta, "metadata": object["metadata"]})
 }
 
 #[cfg(test)]
@@ -176,10 +196,12 @@ mod tests {
         assert_eq!(accepted(table, true).unwrap().view, View::Table);
         let (protobuf, table) =
             ("application/vnd.kubernetes.protobuf, */*", "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io");
-        assert_eq!(accepted(protobuf, false).unwrap(), Accepted { format: Format::Json, view: View::Whole });
+        assert_eq!(accepted(protobuf, false).unwrap(), Accepted::WHOLE);
         assert_eq!(accepted(protobuf, true).unwrap().format, Format::Protobuf);
         assert_eq!(accepted(table, true).unwrap_err().code, 406);
         assert_eq!(accepted(&table.replace("Table", "PartialObjectMetadata"), false).unwrap().format, Format::Protobuf);
+        assert_eq!(accepted("application/json;as=Table;v=v1beta1;g=meta.k8s.io", true).unwrap().meta, "meta.k8s.io/v1beta1");
+        assert_eq!(accepted("application/json;as=Table;v=v9", true).unwrap_err().code, 406);
         assert_eq!(accepted("application/json;q=0.5, application/yaml", true).unwrap().format, Format::Yaml);
         assert_eq!(accepted("*/*, application/yaml", true).unwrap().format, Format::Yaml);
         assert_eq!(accepted("text/html", true).unwrap_err().code, 406);

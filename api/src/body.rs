@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use logic::patch::reading::json_type;
 use model::Kind;
 use serde_json::Value;
 
@@ -10,6 +11,39 @@ use crate::protobuf;
 use crate::status::{Result, Status};
 
 const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
+
+/// Fields that a body has twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Twice {
+    /// Their paths.
+    Json(Vec<String>),
+    /// The line and the key of the first.
+    Yaml(String),
+}
+
+impl Default for Twice {
+    fn default() -> Self {
+        Self::Json(Vec::new())
+    }
+}
+
+impl Twice {
+    /// What whoever wrote them is told.
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            Self::Json(paths) => paths.iter().map(|path| format!("duplicate field {path:?}")).collect(),
+            Self::Yaml(text) => vec![text.clone()],
+        }
+    }
+
+    /// What makes a strict reader refuse them.
+    pub fn refusals(&self) -> Vec<String> {
+        match self {
+            Self::Json(_) => self.warnings(),
+            Self::Yaml(text) => vec![format!("yaml: unmarshal errors:\n  {text}")],
+        }
+    }
+}
 
 /// The media type of a body, without parameters, in lower case.
 pub fn media_type(headers: &HeaderMap) -> String {
@@ -19,16 +53,33 @@ pub fn media_type(headers: &HeaderMap) -> String {
 
 /// A body as an object of `kind`. Errors: 400 for what cannot be read, 415 for an unknown media type.
 pub fn object(kind: &Kind, headers: &HeaderMap, body: &Bytes) -> Result<Value> {
-    let has_protobuf = logic::patch::core_types::message_of(&kind.group, &kind.kind).is_some();
-    let value = decode(&kind.kind, has_protobuf, headers, body)?;
-    if value.is_null() && kind.group.is_empty() {
+    let is_typed = logic::patch::core_types::message_of(&kind.group, &kind.kind).is_some() && !kind.defined;
+    let value = decode(&kind.kind, is_typed, headers, body)?;
+    if value.is_null() && is_typed {
         return Ok(Value::Object(serde_json::Map::new()));
     }
-    if !value.is_object() {
-        let why = format!("expected an object, found {}", logic::schema::type_name(&value));
-        return Err(unrecognized(&kind.kind, &format!("couldn't get version/kind; json parse error: {why}")));
+    check_type_fields(&kind.kind, &value, body)?;
+    if !is_typed && value["kind"].as_str().is_none_or(str::is_empty) {
+        let text = String::from_utf8_lossy(body);
+        let why = format!("Object 'Kind' is missing in '{text}' ({})", excerpt(body));
+        return Err(unrecognized(&kind.kind, &why));
     }
     Ok(value)
+}
+
+/// Errors: 400 for what is no object, or has an apiVersion or kind that is no text.
+fn check_type_fields(kind: &str, value: &Value, body: &Bytes) -> Result<()> {
+    let place = if value.is_object() {
+        let Some(field) = ["apiVersion", "kind"].into_iter().find(|field| !value[field].is_null() && !value[field].is_string()) else {
+            return Ok(());
+        };
+        format!("{} into Go struct field .{field} of type string", json_type(&value[field]))
+    } else {
+        let of = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+        format!("{} into Go value of type {of}", json_type(value))
+    };
+    let why = format!("couldn't get version/kind; json parse error: json: cannot unmarshal {place} ({})", excerpt(body));
+    Err(unrecognized(kind, &why))
 }
 
 /// A body as an object of a kind that is no resource, such as an Eviction; one that is empty has no fields.
@@ -43,13 +94,15 @@ pub fn typed(group: &str, kind: &str, headers: &HeaderMap, body: &Bytes) -> Resu
     Ok(value)
 }
 
-/// The fields that a JSON body has twice.
-pub fn duplicates(headers: &HeaderMap, body: &Bytes) -> Vec<String> {
+/// What is said of the fields that a body has twice.
+pub fn duplicates(headers: &HeaderMap, body: &Bytes) -> Twice {
+    let text = String::from_utf8_lossy(body);
     match media_type(headers).as_str() {
         "" | "application/json" | "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
-            logic::duplicates::duplicates(&String::from_utf8_lossy(body))
+            Twice::Json(logic::duplicates::duplicates(&text))
         }
-        _ => Vec::new(),
+        "application/yaml" | "text/yaml" | "application/x-yaml" => logic::yaml::duplicate(&text).map_or_else(Twice::default, Twice::Yaml),
+        _ => Twice::default(),
     }
 }
 
@@ -63,48 +116,61 @@ fn decode(kind: &str, has_protobuf: bool, headers: &HeaderMap, body: &Bytes) -> 
         protobuf::MEDIA_TYPE if has_protobuf => protobuf(kind, body),
         "" | "application/json" => json(kind, body),
         "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(kind, body),
-        other => Err(Status::unsupported_media_type(other, if has_protobuf { &ACCEPTED } else { &ACCEPTED[..2] })),
+        _ => Err(Status::unsupported_media_type(if has_protobuf { &ACCEPTED } else { &ACCEPTED[..2] })),
     }
 }
 
 /// The JSON of a patch. Errors: what is wrong with it.
 pub fn patch(body: &Bytes) -> std::result::Result<Value, String> {
-    serde_json::from_str(&String::from_utf8_lossy(body))
-        .map_err(|error| if body.is_empty() { "unexpected end of JSON input".into() } else { error.to_string() })
+    serde_json::from_str(&String::from_utf8_lossy(body)).map_err(|error| said_of(body, &error))
 }
 
 /// JSON bytes as a value; invalid UTF-8 becomes U+FFFD. Errors: 400.
 pub fn json(kind: &str, body: &Bytes) -> Result<Value> {
-    let text = String::from_utf8_lossy(body);
-    let why = match serde_json::from_str(&text) {
-        Ok(value) => return Ok(value),
-        Err(_) if body.is_empty() => "unexpected end of JSON input (<empty>)".into(),
-        Err(error) => format!("{error} ({})", excerpt(&text)),
-    };
-    Err(unrecognized(kind, &format!("couldn't get version/kind; json parse error: {why}")))
+    serde_json::from_str(&String::from_utf8_lossy(body)).map_err(|error| {
+        let why = format!("couldn't get version/kind; json parse error: {} ({})", said_of(body, &error), excerpt(body));
+        unrecognized(kind, &why)
+    })
 }
 
-fn excerpt(text: &str) -> String {
-    if text.chars().count() <= 30 { text.to_owned() } else { format!("{} ...", text.chars().take(30).collect::<String>()) }
+/// What our parser refused, in the words of Kubernetes' where it refuses it too.
+fn said_of(body: &[u8], error: &serde_json::Error) -> String {
+    logic::json::syntax_error(body).unwrap_or_else(|| error.to_string())
+}
+
+/// How a body begins: as it is when it may be JSON, else in hexadecimal digits.
+fn excerpt(body: &[u8]) -> String {
+    const BYTES_MAX: usize = 30;
+    let start = body.get(..BYTES_MAX).unwrap_or(body);
+    let shown = match start.first() {
+        None => return "<empty>".into(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    if body.len() > BYTES_MAX { format!("{shown} ...") } else { shown }
 }
 
 fn yaml(kind: &str, body: &Bytes) -> Result<Value> {
-    logic::yaml::parse(&String::from_utf8_lossy(body))
-        .map_err(|error| unrecognized(kind, &format!("yaml: {error}")))
-        .map(|mut documents| if documents.is_empty() { Value::Null } else { documents.swap_remove(0) })
+    let parsed = logic::yaml::parse(&String::from_utf8_lossy(body));
+    let mut documents = parsed.map_err(|error| unrecognized(kind, &format!("yaml: {error} ({})", excerpt(body))))?;
+    Ok(if documents.is_empty() { Value::Null } else { documents.swap_remove(0) })
 }
 
-/// The body of an apply, YAML or JSON; null when it is empty. Errors: 400.
-pub fn applied(body: &Bytes) -> Result<Value> {
-    let mut documents = logic::yaml::parse(&String::from_utf8_lossy(body))
-        .map_err(|error| Status::bad_request(format!("error decoding YAML: error converting YAML to JSON: yaml: {error}")))?;
+/// The body of an apply, YAML or JSON; null when it is empty. Errors: 400, also for a key that is there twice when that is `strict`.
+pub fn applied(body: &Bytes, strict: bool) -> Result<Value> {
+    let text = String::from_utf8_lossy(body);
+    let refused = |what: &str, why: String| Status::bad_request(format!("error {what} YAML: error converting YAML to JSON: yaml: {why}"));
+    let mut documents = logic::yaml::parse(&text).map_err(|error| refused("decoding", error.to_string()))?;
+    if strict && let Some(twice) = logic::yaml::duplicate(&text) {
+        return Err(refused("strict decoding", format!("unmarshal errors:\n  {twice}")));
+    }
     Ok(if documents.is_empty() { Value::Null } else { documents.swap_remove(0) })
 }
 
 fn protobuf(kind: &str, body: &Bytes) -> Result<Value> {
     if !body.starts_with(protobuf::PREFIX) {
         let why = "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]";
-        return Err(unrecognized(kind, &format!("{why} ({})", excerpt(&String::from_utf8_lossy(body)))));
+        return Err(unrecognized(kind, &format!("{why} ({})", excerpt(body))));
     }
     protobuf::decode(body).map_err(|why| unrecognized(kind, &format!("couldn't get version/kind; proto: {why}")))
 }

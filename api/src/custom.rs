@@ -114,6 +114,7 @@ fn column(asked: &Value) -> Option<Column> {
         text("description")
     };
     Some(Column {
+        absent: "",
         name: text("name"),
         type_name,
         format: text("format"),

@@ -4,6 +4,7 @@
 //! into being and change, and of a definition that is being deleted first the objects go, then the definition itself.
 //! It derives everything from what is stored, so that a crash between two steps leaves nothing to repair.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 use store::{Compare, Entry, Error, ListOptions, Transaction};
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::registry::Registry;
+use crate::registry::{self, Registry, Served};
 use crate::status::Result;
 use crate::{Server, admit, custom, object};
 
@@ -25,7 +26,18 @@ pub struct Kinds {
     built_in: Registry,
     all: ArcSwap<Registry>,
     loaded: OnceCell<()>,
-    settling: Mutex<()>,
+    /// What was made of each definition, by its key; held while the definitions are brought into force.
+    settling: Mutex<HashMap<String, Ready>>,
+}
+
+/// The kinds of one definition in force, ready to be served.
+struct Ready {
+    /// The revision of the definition that this is true of.
+    modified: u64,
+    /// What the kinds were made from.
+    mark: Vec<u8>,
+    names: Value,
+    served: Vec<Arc<Served>>,
 }
 
 impl Kinds {
@@ -33,7 +45,7 @@ impl Kinds {
     pub fn new(kinds: impl Iterator<Item = Kind>) -> Self {
         let built_in = Registry::new(kinds);
         let all = ArcSwap::from_pointee(built_in.with(Vec::new()));
-        Self { built_in, all, loaded: OnceCell::new(), settling: Mutex::new(()) }
+        Self { built_in, all, loaded: OnceCell::new(), settling: Mutex::default() }
     }
 
     /// All kinds.
@@ -52,24 +64,50 @@ impl Server {
 
 /// Brings the served kinds in line with the definitions. Errors: the store failed.
 pub async fn settle(server: &Server) -> Result<()> {
-    let _one_at_a_time = server.kinds.settling.lock().await;
+    let mut ready = server.kinds.settling.lock().await;
     let kind = definition::kind();
     let prefix = object::prefix(&kind, None);
     let mut entries = server.store.list(ListOptions { prefix, ..ListOptions::default() }).await?.entries;
     entries.sort_by_key(|entry| entry.created);
     let mut accepted: Vec<Value> = server.kinds.built_in.all().iter().map(|served| names_of(&served.kind)).collect();
-    let mut served = Vec::new();
+    // Groups of which a definition was looked at anew: the names of those that come after it may be taken.
+    let mut moved: Vec<Value> = Vec::new();
+    let mut still_ready: Vec<(String, Ready)> = Vec::new();
     for entry in entries {
-        if let Some(settled) = settle_one(server, &entry, &accepted).await? {
-            accepted.push(with_group(&settled["status"]["acceptedNames"], &settled));
-            if check::is_established(&settled) {
-                served.extend(custom::kinds(&settled, mark_schemas(server, &settled).await?));
+        let last = ready.remove(&entry.key);
+        let made = match last {
+            Some(made) if made.modified == entry.modified && !moved.contains(&made.names["group"]) => made,
+            last => {
+                let settled = settle_one(server, &entry, &accepted).await?;
+                let Some((definition, modified)) = settled else { continue };
+                moved.push(definition["spec"]["group"].clone());
+                let names = with_group(&definition["status"]["acceptedNames"], &definition);
+                if !check::is_established(&definition) {
+                    accepted.push(names);
+                    continue;
+                }
+                make_ready(server, &definition, modified, names, last).await?
             }
-        }
+        };
+        accepted.push(made.names.clone());
+        still_ready.push((entry.key, made));
     }
-    served.sort_by(|(one, _), (other, _)| one.group.cmp(&other.group));
-    server.kinds.all.store(Arc::new(server.kinds.built_in.with(served)));
+    let mut served: Vec<Arc<Served>> = still_ready.iter().flat_map(|(_, made)| made.served.iter().cloned()).collect();
+    served.sort_by(|one, other| one.kind.group.cmp(&other.kind.group));
+    *ready = still_ready.into_iter().collect();
+    server.kinds.all.store(Arc::new(server.kinds.built_in.with_served(served)));
     Ok(())
+}
+
+/// Makes the kinds of a definition, unless they were made from the same before. One that is going is looked at each time.
+async fn make_ready(server: &Server, definition: &Value, modified: u64, names: Value, last: Option<Ready>) -> Result<Ready> {
+    let mark = mark(definition);
+    let modified = if definition["metadata"]["deletionTimestamp"].is_string() { 0 } else { modified };
+    if let Some(last) = last.filter(|last| last.mark == mark) {
+        return Ok(Ready { modified, names, ..last });
+    }
+    let since = mark_schemas(server, definition).await?;
+    Ok(Ready { modified, mark, names, served: registry::compile(custom::kinds(definition, since)) })
 }
 
 fn names_of(kind: &Kind) -> Value {
@@ -85,8 +123,8 @@ fn with_group(names: &Value, definition: &Value) -> Value {
     names
 }
 
-/// Brings one definition on its way; what is left of it, or nothing when it is gone.
-async fn settle_one(server: &Server, entry: &Entry, accepted: &[Value]) -> Result<Option<Value>> {
+/// Brings one definition on its way; what is left of it and at which revision, or nothing when it is gone.
+async fn settle_one(server: &Server, entry: &Entry, accepted: &[Value]) -> Result<Option<(Value, u64)>> {
     let mut entry = entry.clone();
     for _ in 0..TRIES_MAX {
         let before = object::decode(&entry);
@@ -94,7 +132,7 @@ async fn settle_one(server: &Server, entry: &Entry, accepted: &[Value]) -> Resul
         let after = settled(&before, accepted, &admit::timestamp(server.clock.now()), gone);
         let condition = Transaction::new().when(Compare::Modified(entry.key.clone(), entry.modified));
         let transaction = match &after {
-            Some(after) if *after == before => return Ok(Some(before)),
+            Some(after) if *after == before => return Ok(Some((before, entry.modified))),
             Some(after) => condition.put(&entry.key, object::encode(&definition::kind(), after.clone())),
             None => {
                 let name = before["metadata"]["name"].as_str().unwrap_or_default();
@@ -102,7 +140,7 @@ async fn settle_one(server: &Server, entry: &Entry, accepted: &[Value]) -> Resul
             }
         };
         match server.store.commit(transaction).await {
-            Ok(_) => return Ok(after),
+            Ok(committed) => return Ok(after.map(|after| (after, committed.revision))),
             Err(Error::Conflict { .. }) => match server.store.get(&entry.key, None).await? {
                 Some(newer) => entry = newer,
                 None => return Ok(None),
@@ -165,6 +203,13 @@ async fn empty(server: &Server, definition: &Value) -> Result<bool> {
 
 fn version_of(object: &Value) -> String {
     object["apiVersion"].as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default().to_owned()
+}
+
+/// What the kinds of a definition follow from.
+fn mark(definition: &Value) -> Vec<u8> {
+    let going = definition["metadata"]["deletionTimestamp"].is_string();
+    let uid = &definition["metadata"]["uid"];
+    Sha256::digest(format!("{uid}{going}{}", definition["spec"])).to_vec()
 }
 
 /// Writes down what the schemas of a definition are; the revision at which they last changed.

@@ -48,8 +48,7 @@ impl Form {
         let Ok(collected) = body.collect().await else { return Response::from_parts(parts, Body::empty()) };
         let mut bytes = collected.to_bytes().to_vec();
         if pretty && let Ok(value) = serde_json::from_slice::<Value>(&bytes) {
-            bytes = serde_json::to_vec_pretty(&value).unwrap_or(bytes);
-            bytes.push(b'\n');
+            bytes = serde_json::to_vec_pretty(&value).map(logic::json::escaped).unwrap_or(bytes);
         }
         if gzip && let Some(zipped) = zipped(&bytes) {
             bytes = zipped;

@@ -27,6 +27,7 @@ mod pod_streams;
 mod protobuf;
 mod query;
 mod registry;
+mod requests;
 mod serve;
 mod status;
 mod table;
@@ -36,10 +37,12 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use model::Clock;
+use model::metrics::Text;
 use store::Store;
 
 use followed::Followed;
 use limits::Load;
+use requests::Requests;
 
 pub use access::{Access, AccountKey, Identity, NotAKey, User};
 pub use admission::{Target as WebhookTarget, WebhookCaller};
@@ -48,6 +51,9 @@ pub use limits::Limits;
 pub use pod_streams::NodeConnector;
 pub use registry::{Registry, Served};
 pub use status::Status;
+
+/// Tells the numbers of what is beside the API.
+pub type Numbers = Box<dyn Fn(&mut Text) + Send + Sync>;
 
 /// The largest request body, in bytes.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -69,6 +75,8 @@ struct Server {
     webhooks: OnceLock<Arc<dyn WebhookCaller>>,
     load: Load,
     audit: OnceLock<Arc<dyn AuditLog>>,
+    requests: Requests,
+    numbers: OnceLock<Numbers>,
     nodes: Arc<dyn NodeConnector>,
 }
 
@@ -77,22 +85,23 @@ impl Api {
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, access: Access, nodes: Arc<dyn NodeConnector>) -> Self {
         let kinds = definitions::Kinds::new(model::KINDS.iter().map(|kind| kind()));
         let (policies, admission, load) = (Followed::default(), Followed::default(), Load::default());
-        let (audit, webhooks) = (OnceLock::new(), OnceLock::new());
-        Self { server: Arc::new(Server { store, kinds, clock, access, policies, admission, webhooks, load, audit, nodes }) }
+        let (audit, webhooks, requests, numbers) = (OnceLock::new(), OnceLock::new(), Requests::default(), OnceLock::new());
+        let server = Server { store, kinds, clock, access, policies, admission, webhooks, load, audit, requests, numbers, nodes };
+        Self { server: Arc::new(server) }
     }
 
-    /// Makes the roles and bindings that people expect; done once before anybody is served. Errors: those of the store.
+    /// Makes the roles and bindings that people expect; done once before anybody is served. What a new store was before is not
+    /// kept, so that whoever comes with a version of another server's is told to begin anew. Errors: those of the store.
     pub async fn prepare(&self) -> store::Result<()> {
-        access::make_default_roles(&self.server).await
+        let store = &self.server.store;
+        let is_new = store.revision() == 0;
+        access::make_default_roles(&self.server).await?;
+        if is_new { store.compact(store.revision()).await } else { Ok(()) }
     }
 
-    /// The same API with other limits. To be called before the API is shared; it has no effect after.
-    #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
-        if let Some(server) = Arc::get_mut(&mut self.server) {
-            server.load = Load::new(limits);
-        }
-        self
+    /// Serves this much from here on.
+    pub fn limit(&self, limits: Limits) {
+        self.server.load.limit(limits);
     }
 
     /// Has a line kept of each request that may change something. The first log that is named is used.
@@ -103,6 +112,11 @@ impl Api {
     /// Has webhooks called so. Without it every call fails. The first caller that is named is used.
     pub fn call_webhooks_by(&self, caller: Arc<dyn WebhookCaller>) {
         let _ = self.server.webhooks.set(caller);
+    }
+
+    /// Has `/metrics` tell these numbers after the API's own. The first that are named are told.
+    pub fn tell_numbers(&self, numbers: Numbers) {
+        let _ = self.server.numbers.set(numbers);
     }
 
     /// The API for callers that prove who they are with a bearer token, or stay anonymous.

@@ -1,11 +1,21 @@
-//! Objects as they are stored: JSON that begins with apiVersion, kind and metadata, and leaves out its resourceVersion.
+//! Objects as they are stored: JSON that begins with apiVersion, kind and metadata, and has an empty resourceVersion.
 //!
 //! The resourceVersion is the revision at which the entry was modified, known only once the store has committed. It is
-//! spliced in when an object is read, which needs no parsing.
+//! put in when an object is read, which needs no parsing.
 
+use std::io::Write as _;
+
+use logic::patch::tidy::always_there;
+use logic::patch::{core_types, order};
 use model::Kind;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use store::Entry;
+
+use crate::admit::drop_nulls;
+
+const METADATA: &[u8] = b"\"metadata\":{";
+/// Where the version goes. No text of an object can look like this: JSON is written without spaces, and quotes in texts are escaped.
+const VERSION: &[u8] = b"\"resourceVersion\": \"\"";
 
 /// The key under which an object is stored.
 pub fn key(kind: &Kind, namespace: Option<&str>, name: &str) -> String {
@@ -21,35 +31,65 @@ pub fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
     }
 }
 
-/// How every stored object of a kind begins.
+/// How every stored object of a kind begins: what stands before its metadata.
 pub fn head(kind: &Kind) -> String {
-    format!("{{\"apiVersion\":{},\"kind\":{},\"metadata\":{{", json!(kind.kept_api_version()), json!(kind.kind))
+    let (api_version, name) = (json!(kind.kept_api_version()), json!(kind.kind));
+    if kind.defined {
+        format!("{{\"apiVersion\":{api_version},\"kind\":{name},")
+    } else {
+        format!("{{\"kind\":{name},\"apiVersion\":{api_version},")
+    }
 }
 
-/// The bytes to store.
+/// The bytes to store, with all fields in the order of answers.
 pub fn encode(kind: &Kind, mut object: Value) -> Vec<u8> {
     if let Some(form) = kind.form {
         (form.keep)(&mut object);
     }
-    let mut ordered = Map::new();
-    ordered.insert("apiVersion".into(), json!(kind.kept_api_version()));
-    ordered.insert("kind".into(), json!(kind.kind));
-    ordered.insert("metadata".into(), Value::Null);
-    if let Value::Object(fields) = object {
-        for (name, value) in fields {
-            if name != "apiVersion" && name != "kind" && !value.is_null() {
-                ordered.insert(name, value);
-            }
+    let mut metadata = object["metadata"].take();
+    if !metadata.is_object() {
+        metadata = json!({});
+    }
+    metadata["resourceVersion"] = json!("");
+    drop_nulls(&mut metadata);
+    let message = core_types::message_of(kind.kept_group(), &kind.kind).filter(|_| !kind.defined);
+    let always = message.map_or(&[][..], always_there);
+    if let Some(fields) = object.as_object_mut() {
+        fields.retain(|name, value| !value.is_null() || always.iter().any(|(other, _)| other == name));
+        for field in kind.nulls {
+            fields.entry(*field).or_insert(Value::Null);
         }
     }
-    for field in kind.nulls {
-        ordered.entry(*field).or_insert(Value::Null);
+    if kind.defined {
+        order::alphabetical(&mut metadata);
+        order::alphabetical(&mut object);
+    } else {
+        order::ordered("meta.ObjectMeta", &mut metadata);
+        if let Some(message) = message {
+            order::ordered(message, &mut object);
+        }
     }
-    if let Some(metadata) = ordered.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.shift_remove("resourceVersion");
-        metadata.retain(|_, value| !value.is_null());
+    let mut bytes = head(kind).into_bytes();
+    bytes.extend_from_slice(METADATA);
+    let mut fields = metadata.as_object().into_iter().flatten().peekable();
+    while let Some((name, value)) = fields.next() {
+        if name == "resourceVersion" {
+            bytes.extend_from_slice(VERSION);
+        } else {
+            write!(bytes, "{}:{value}", json!(name)).ok();
+        }
+        if fields.peek().is_some() {
+            bytes.push(b',');
+        }
     }
-    let mut bytes = serde_json::to_vec(&ordered).unwrap_or_default();
+    bytes.push(b'}');
+    for (name, value) in object.as_object().into_iter().flatten() {
+        if name != "apiVersion" && name != "kind" {
+            write!(bytes, ",{}:{value}", json!(name)).ok();
+        }
+    }
+    bytes.push(b'}');
+    let mut bytes = logic::json::escaped(bytes);
     // They stay in memory for as long as the object does.
     bytes.shrink_to_fit();
     bytes
@@ -60,50 +100,81 @@ pub fn decode(entry: &Entry) -> Value {
     let mut object: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
     if entry.modified > 0 {
         object["metadata"]["resourceVersion"] = json!(entry.modified.to_string());
+    } else if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.shift_remove("resourceVersion");
     }
     object
 }
 
 /// Appends an entry's object as JSON; `typed` says whether apiVersion and kind are written.
 pub fn write(out: &mut Vec<u8>, head: &str, entry: &Entry, typed: bool) {
+    out.extend_from_slice(if typed { head.as_bytes() } else { b"{" });
     let rest = rest(&entry.value, head);
-    out.extend_from_slice(if typed { head.as_bytes() } else { b"{\"metadata\":{" });
+    // What another program stored has no place for the version: it goes first.
+    let at = memchr::memmem::find(rest, VERSION);
+    let (before, after) = rest.split_at(at.unwrap_or(METADATA.len().min(rest.len())));
+    let after = if at.is_some() { after.get(VERSION.len()..).unwrap_or_default() } else { after };
     if entry.modified > 0 {
+        out.extend_from_slice(before);
         out.extend_from_slice(b"\"resourceVersion\":\"");
         out.extend_from_slice(entry.modified.to_string().as_bytes());
-        out.extend_from_slice(b"\",");
+        out.extend_from_slice(if at.is_some() { b"\"" } else { b"\"," });
+        out.extend_from_slice(after);
+    } else if let Some(after) = after.strip_prefix(b",") {
+        out.extend_from_slice(before);
+        out.extend_from_slice(after);
+    } else {
+        out.extend_from_slice(before.strip_suffix(b",").unwrap_or(before));
+        out.extend_from_slice(after);
     }
-    out.extend_from_slice(rest);
 }
 
 /// What follows the head of stored bytes. An object of a defined kind may have been stored in another version than asked for.
 fn rest<'a>(stored: &'a [u8], head: &str) -> &'a [u8] {
-    const METADATA: &[u8] = b"\"metadata\":{";
     if let Some(rest) = stored.strip_prefix(head.as_bytes()) {
         return rest;
     }
-    let at = stored.windows(METADATA.len()).position(|window| window == METADATA);
-    at.and_then(|at| stored.get(at + METADATA.len()..)).unwrap_or_default()
+    memchr::memmem::find(stored, METADATA).and_then(|at| stored.get(at..)).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_version_is_spliced_in() {
-        let kind = model::config_map::kind();
-        let object = json!({"data": {"a": "b"}, "metadata": {"resourceVersion": "1", "name": "x", "labels": null}, "kind": "?"});
-        let entry = Entry { key: key(&kind, Some("n"), "x"), value: encode(&kind, object).into(), created: 3, modified: 7 };
-        assert_eq!(entry.key, "/core/configmaps/n/x");
+    fn entry(kind: &Kind, object: Value, modified: u64) -> Entry {
+        Entry { key: key(kind, Some("n"), "x"), value: encode(kind, object).into(), created: 3, modified }
+    }
+
+    fn written(kind: &Kind, entry: &Entry, typed: bool) -> String {
         let mut out = Vec::new();
-        write(&mut out, &head(&kind), &entry, true);
-        let expected =
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"resourceVersion": "7", "name": "x"}, "data": {"a": "b"}});
-        assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
-        assert_eq!(decode(&entry), expected);
-        out.clear();
-        write(&mut out, &head(&kind), &entry, false);
-        assert!(out.starts_with(b"{\"metadata\":{\"resourceVersion\":\"7\""));
+        write(&mut out, &head(kind), entry, typed);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_version_is_put_in_where_it_belongs() {
+        let kind = model::config_map::kind();
+        let tricky = r#"say "resourceVersion": """#;
+        let object = json!({"data": {"b": "<", "a": tricky}, "kind": "?", "metadata": {
+            "labels": null, "resourceVersion": "1", "creationTimestamp": "t", "annotations": {"resourceVersion": ""}, "name": "x"}});
+        let stored = entry(&kind, object, 7);
+        assert_eq!(stored.key, "/core/configmaps/n/x");
+        let metadata = r#""metadata":{"name":"x","resourceVersion":"7","creationTimestamp":"t","annotations":{"resourceVersion":""}}"#;
+        let data = r#""data":{"a":"say \"resourceVersion\": \"\"","b":"\u003c"}"#;
+        assert_eq!(written(&kind, &stored, true), format!(r#"{{"kind":"ConfigMap","apiVersion":"v1",{metadata},{data}}}"#));
+        assert_eq!(written(&kind, &stored, false), format!("{{{metadata},{data}}}"));
+        assert_eq!(decode(&stored), serde_json::from_str::<Value>(&written(&kind, &stored, true)).unwrap());
+        let never = entry(&kind, json!({"metadata": {"name": "x"}}), 0);
+        assert_eq!(written(&kind, &never, false), r#"{"metadata":{"name":"x"}}"#);
+        assert_eq!(decode(&never)["metadata"], json!({"name": "x"}));
+    }
+
+    #[test]
+    fn defined_kinds_go_by_the_alphabet_and_are_read_in_any_version() {
+        let mut kind = Kind { defined: true, ..Kind::new("a.dev", "v1", "Thing", "things", |_| schemars::json_schema!({})) };
+        let stored = entry(&kind, json!({"spec": {"b": 1, "a": {}}, "metadata": {"uid": "u", "name": "x", "labels": {}}, "more": []}), 7);
+        kind.version = "v2".into();
+        let rest = r#""metadata":{"labels":{},"name":"x","resourceVersion":"7","uid":"u"},"more":[],"spec":{"a":{},"b":1}}"#;
+        assert_eq!(written(&kind, &stored, true), format!(r#"{{"apiVersion":"a.dev/v2","kind":"Thing",{rest}"#));
     }
 }

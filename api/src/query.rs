@@ -58,7 +58,7 @@ impl Query {
             Some("All") => Ok(true),
             Some(other) => {
                 let detail = format!("[{other:?}]: supported values: \"All\"");
-                Err(Status::invalid_options(options, Problem::new(ProblemKind::NotSupported, "dryRun", detail)))
+                Err(Status::invalid_options(options, &[Problem::new(ProblemKind::NotSupported, "dryRun", detail)]))
             }
         }
     }
@@ -71,9 +71,24 @@ impl Query {
             Some("Strict") => Ok(FieldValidation::Strict),
             Some(other) => {
                 let detail = format!("{other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
-                Err(Status::invalid_options(options, Problem::new(ProblemKind::NotSupported, "fieldValidation", detail)))
+                Err(Status::invalid_options(options, &[Problem::new(ProblemKind::NotSupported, "fieldValidation", detail)]))
             }
         }
+    }
+
+    /// Errors: 422 for a name of a writer that is too long or cannot be shown.
+    pub fn check_manager(&self, options: &str) -> Result<()> {
+        const BYTES_MAX: usize = 128;
+        let name = self.get("fieldManager").unwrap_or_default();
+        let mut found = Vec::new();
+        if name.len() > BYTES_MAX {
+            found.push(Problem::new(ProblemKind::TooLong, "fieldManager", format!("may not be more than {BYTES_MAX} bytes")));
+        }
+        if let Some((at, wrong)) = name.char_indices().find(|(_, c)| c.is_control() || (c.is_whitespace() && *c != ' ')) {
+            let rule = format!("should only contain printable characters (found {:?} at position {at})", wrong);
+            found.push(Problem::invalid("fieldManager", format!("{name:?}: {rule}")));
+        }
+        if found.is_empty() { Ok(()) } else { Err(Status::invalid_options(options, &found)) }
     }
 
     /// The pairs, as they came.

@@ -68,13 +68,20 @@ impl Served {
     /// Appends an entry's object as JSON; `typed` says whether apiVersion and kind are written.
     pub fn write(&self, out: &mut Vec<u8>, entry: &Entry, typed: bool) {
         match &self.custom {
-            Some(custom) if custom.is_stale(entry) => out.extend_from_slice(self.read(entry).to_string().as_bytes()),
+            Some(custom) if custom.is_stale(entry) => {
+                let mut object = self.read(entry);
+                logic::patch::order::alphabetical(&mut object);
+                out.extend(crate::answer::json(&object));
+            }
             None if self.kind.form.is_some() => {
                 let mut object = self.read(entry);
+                if let Some(message) = self.message {
+                    logic::patch::order::ordered(message, &mut object);
+                }
                 if let Some(fields) = object.as_object_mut().filter(|_| !typed) {
                     fields.retain(|name, _| name != "apiVersion" && name != "kind");
                 }
-                out.extend_from_slice(object.to_string().as_bytes());
+                out.extend(crate::answer::json(&object));
             }
             _ => object::write(out, &self.head, entry, typed),
         }
@@ -90,8 +97,14 @@ impl Registry {
     /// This registry, and after it further kinds with what defines them.
     #[must_use]
     pub fn with(&self, kinds: Vec<(Kind, Option<Custom>)>) -> Self {
+        self.with_served(compile(kinds))
+    }
+
+    /// This registry, and after it further kinds that are ready.
+    #[must_use]
+    pub fn with_served(&self, kinds: Vec<Arc<Served>>) -> Self {
         let mut served = self.served.clone();
-        served.extend(compile(kinds).into_iter().map(Arc::new));
+        served.extend(kinds);
         let path = |kind: &Kind| (kind.group.clone(), kind.version.clone(), kind.plural.clone());
         let by_path = served.iter().enumerate().map(|(at, served)| (path(&served.kind), at)).collect();
         Self { served, by_path, documents: Documents::default() }
@@ -121,7 +134,8 @@ impl Registry {
     }
 }
 
-fn compile(kinds: Vec<(Kind, Option<Custom>)>) -> Vec<Served> {
+/// Makes kinds ready to be served.
+pub fn compile(kinds: Vec<(Kind, Option<Custom>)>) -> Vec<Arc<Served>> {
     let described: Vec<(&Kind, Option<&Custom>)> = kinds.iter().map(|(kind, custom)| (kind, custom.as_ref())).collect();
     let (schemas, mut definitions) = schemas(&described);
     let mut compiler = Compiler::default();
@@ -144,7 +158,7 @@ fn compile(kinds: Vec<(Kind, Option<Custom>)>) -> Vec<Served> {
         let protobuf = message.is_some();
         // Definitions are filled in, and told, by rules of their own.
         let message = message.filter(|_| !model::custom_resource_definition::is_definition(&kind));
-        Served { message, protobuf, blank, schema: schema_at(root), shape: shape_at(shape_root), head, hash, kind, custom }
+        Arc::new(Served { message, protobuf, blank, schema: schema_at(root), shape: shape_at(shape_root), head, hash, kind, custom })
     };
     compiled.map(served).collect()
 }

@@ -10,15 +10,18 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use model::Kind;
+use model::metrics::Text;
 use store::Transaction;
 
 use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
-use crate::admission::{Notes, Told};
+use crate::admission::{Aside, Notes};
+use crate::admit::Part;
 use crate::audit::{Attempt, Origin};
 use crate::form::Form;
 use crate::path::Place;
 use crate::query::Query;
 use crate::registry::{Registry, Served};
+use crate::requests::Told;
 use crate::status::{Result, Status};
 use crate::table::Include;
 use crate::{BODY_BYTES_MAX, Server, access, answer, definitions, discovery, object, openapi, pod_streams, verbs};
@@ -41,7 +44,7 @@ pub struct Call {
     pub extensions: http::Extensions,
     pub body: Bytes,
     /// What is told beside the answer.
-    pub told: Mutex<Told>,
+    pub aside: Mutex<Aside>,
 }
 
 impl Call {
@@ -51,8 +54,8 @@ impl Call {
     }
 
     /// Adds to what is told beside the answer.
-    pub fn tell(&self, add: impl FnOnce(&mut Told)) {
-        add(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
+    pub fn tell(&self, add: impl FnOnce(&mut Aside)) {
+        add(&mut self.aside.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The kind.
@@ -92,37 +95,42 @@ impl Call {
 pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
     let (form, refusal_format) = (Form::of(&request), answer::format_of_refusal(request.headers()));
     let log = server.audit.get().cloned();
+    let served = server.requests.begin(request.method(), request.headers());
     let attempt = log.as_ref().and_then(|_| {
         let query = Query::parse(request.uri().query().unwrap_or_default());
-        Attempt::of(request.method(), request.uri().path(), &query, request.extensions().get::<Origin>())
+        Attempt::of(&served.id, request.method(), request.uri().path(), &query, request.extensions().get::<Origin>())
     });
-    let mut by = None;
-    let mut response = match route(Arc::clone(&server), request, &mut by).await {
+    let mut told = Told::default();
+    let mut response = match route(Arc::clone(&server), request, &mut told).await {
         Ok(response) => response,
         Err(status) => answer::refusal(refusal_format, &status),
     };
     if let (Some(attempt), Some(log)) = (attempt, log) {
-        attempt.tell(log.as_ref(), server.clock.as_ref(), by.as_ref(), &mut response);
+        attempt.tell(log.as_ref(), server.clock.as_ref(), told.by.as_ref(), &mut response);
     }
+    server.requests.end(served, &told, &mut response);
     form.give(response).await
 }
 
-/// Serves a request; `by` becomes who asks, and whom they are taken for.
-async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(User, User)>) -> Result<Response> {
+/// Serves a request; `told` becomes who asks and what for.
+async fn route(server: Arc<Server>, request: Request<Body>, told: &mut Told) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let asker = match parts.extensions.get::<Identity>() {
         Some(Identity(user)) => user.clone(),
         None => authenticate(&server, &parts.headers).await?,
     };
-    *by = Some((asker.clone(), asker.clone()));
+    told.by = Some((asker.clone(), asker.clone()));
     let shared = Arc::clone(&server);
     let _in_flight = if asker.is_master() { None } else { Some(shared.load.take(&asker.name, shared.clock.now())?) };
     let user = impersonate(&server, asker.clone(), &parts.headers).await?;
-    *by = Some((asker, user.clone()));
+    told.by = Some((asker, user.clone()));
     let path = parts.uri.path();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let Some(place) = Place::parse(path) else {
         authorize_path(&server, &user, &parts.method, path).await?;
+        if path == "/metrics" && parts.method == Method::GET {
+            return Ok(metrics(&server));
+        }
         let registry = server.kinds().await?;
         return elsewhere(&registry, &parts.method, path, parts.uri.query().unwrap_or_default(), &parts.headers);
     };
@@ -132,11 +140,12 @@ async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(Use
     let Some(served) = registry.find(&place.group, &place.version, &place.resource).cloned() else {
         return unknown(&registry, &place);
     };
+    told.resource = Some((verb(&parts.method, &place, is_watch), place.group.clone(), named(&served, &place)));
     let body = read(body).await?;
     let mut call =
-        Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body, told: Mutex::default() };
+        Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body, aside: Mutex::default() };
     for _ in 0..TRIES_MAX {
-        call.tell(|told| *told = Told::default());
+        call.tell(|aside| *aside = Aside::default());
         match dispatch(&call, &parts.method, is_watch).await {
             // Its definition changed between the reading of the object and the writing of it.
             Err(status) if status == Status::redefined() => {
@@ -165,10 +174,20 @@ async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(Use
 }
 
 /// Puts beside an answer what is told with it.
-fn beside(response: &mut Response, told: &mut Told) {
+fn beside(response: &mut Response, told: &mut Aside) {
     answer::warn(response, &told.warnings);
     if !told.notes.is_empty() {
         response.extensions_mut().insert(Notes(std::mem::take(&mut told.notes)));
+    }
+}
+
+/// The resource of a request with its subresource; clients can make up no further names.
+fn named(served: &Served, place: &Place) -> String {
+    let is_known = |name: &str| ["status", "scale"].contains(&name) || served.kind.subresources.iter().any(|(other, _)| other == name);
+    match place.subresource.as_deref() {
+        None => place.resource.clone(),
+        Some(name) if is_known(name) => format!("{}/{name}", place.resource),
+        Some(_) => format!("{}/unknown", place.resource),
     }
 }
 
@@ -205,6 +224,16 @@ async fn read(body: Body) -> Result<Bytes> {
     }
 }
 
+/// The numbers of this server, as Prometheus reads them.
+fn metrics(server: &Server) -> Response {
+    let mut text = Text::default();
+    server.requests.tell(&mut text);
+    if let Some(numbers) = server.numbers.get() {
+        numbers(&mut text);
+    }
+    answer::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(text.finish()))
+}
+
 fn elsewhere(registry: &Registry, method: &Method, path: &str, query: &str, headers: &HeaderMap) -> Result<Response> {
     if method != Method::GET {
         return Err(Status::method_not_allowed());
@@ -237,8 +266,11 @@ async fn dispatch(call: &Call, method: &Method, is_watch: bool) -> Result<Respon
         _ if misplaced || (!kind.is_namespaced() && call.place.namespace.is_some()) => Err(Status::method_not_allowed()),
         ("GET", true) => verbs::get(call).await,
         ("POST", false) => verbs::create(call).await,
-        ("PUT", true) => verbs::update(call, false).await,
-        ("PATCH", true) => verbs::patch(call, false).await,
+        // The path of a defined kind says no more than which kind it is.
+        ("POST", true) if kind.defined => verbs::create(call).await,
+        ("PUT" | "PATCH", false) if kind.defined => Err(Status::bad_request("name must be provided")),
+        ("PUT", true) => verbs::update(call, Part::Main).await,
+        ("PATCH", true) => verbs::patch(call, Part::Main).await,
         ("DELETE", true) => verbs::delete(call).await,
         ("DELETE", false) if access::verbs(kind).contains(&"deletecollection") => verbs::delete_collection(call).await,
         _ => Err(Status::method_not_allowed()),
@@ -247,11 +279,13 @@ async fn dispatch(call: &Call, method: &Method, is_watch: bool) -> Result<Respon
 
 async fn subresources(call: &Call, method: &Method, subresource: &str) -> Result<Response> {
     let kind = call.kind();
+    // Of a defined kind, what follows a part's name is not looked at.
+    let subresource = if kind.defined { subresource.split('/').next().unwrap_or_default() } else { subresource };
     let known = |name: &str| kind.subresources.iter().any(|(other, _)| other == name);
     match (subresource, method.as_str()) {
         ("status", "GET") if kind.status => verbs::get(call).await,
-        ("status", "PUT") if kind.status => verbs::update(call, true).await,
-        ("status", "PATCH") if kind.status => verbs::patch(call, true).await,
+        ("status", "PUT") if kind.status => verbs::update(call, Part::Status).await,
+        ("status", "PATCH") if kind.status => verbs::patch(call, Part::Status).await,
         ("scale", "GET" | "PUT" | "PATCH") if call.has_scale() => verbs::scale(call, method).await,
         ("log", "GET") if known("log") => pod_streams::log(call).await,
         ("exec" | "attach" | "portforward", "GET" | "POST") if known(subresource) => pod_streams::connect(call, subresource).await,

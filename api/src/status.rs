@@ -149,15 +149,21 @@ impl Status {
         Self::new(410, "Expired", message)
     }
 
+    /// 413: a patch with more operations than are carried out at a time.
+    pub fn too_many_operations(limit: usize, found: usize) -> Self {
+        let message = format!("The allowed maximum operations in a JSON patch is {limit}, got {found}");
+        Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: {message}"))
+    }
+
     /// 413: the body is too large.
     pub fn too_large(limit: usize) -> Self {
         Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
     }
 
     /// 415: the body's content type is not taken here.
-    pub fn unsupported_media_type(got: &str, accepted: &[&str]) -> Self {
+    pub fn unsupported_media_type(accepted: &[&str]) -> Self {
         let accepted = accepted.join(", ");
-        let message = format!("the body of the request was in an unknown format ({got}) - accepted media types include: {accepted}");
+        let message = format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
         Self::new(415, "UnsupportedMediaType", message)
     }
 
@@ -176,8 +182,8 @@ impl Status {
     }
 
     /// 422 for options of a request, such as `CreateOptions`.
-    pub fn invalid_options(options: &str, problem: Problem) -> Self {
-        Self::invalid("meta.k8s.io", options, "", &[problem])
+    pub fn invalid_options(options: &str, problems: &[Problem]) -> Self {
+        Self::invalid("meta.k8s.io", options, "", problems)
     }
 
     /// 422: a field that never changes would.

@@ -36,24 +36,24 @@ impl Include {
     }
 }
 
-/// A table of objects; `metadata` is the list's. A watch sends column definitions with its first table only.
-pub fn table(kind: &Kind, objects: &[Value], metadata: &Value, include: Include, headed: bool, now: Timestamp) -> Value {
-    let rows: Vec<Value> = objects.iter().map(|object| row(kind, object, include, now)).collect();
+/// A table of objects, in the version `meta`; `metadata` is the list's. A watch sends column definitions with its first table only.
+pub fn table(meta: &str, kind: &Kind, objects: &[Value], metadata: &Value, include: Include, headed: bool, now: Timestamp) -> Value {
+    let rows: Vec<Value> = objects.iter().map(|object| row(meta, kind, object, include, now)).collect();
     let columns: Vec<Value> = kind.columns.iter().map(definition).collect();
     let columns = if headed { json!(columns) } else { Value::Null };
-    json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": columns, "rows": rows})
+    json!({"kind": "Table", "apiVersion": meta, "metadata": metadata, "columnDefinitions": columns, "rows": rows})
 }
 
 fn definition(column: &Column) -> Value {
     json!({"name": column.name, "type": column.type_name, "format": column.format, "description": column.description, "priority": column.priority})
 }
 
-fn row(kind: &Kind, object: &Value, include: Include, now: Timestamp) -> Value {
+fn row(meta: &str, kind: &Kind, object: &Value, include: Include, now: Timestamp) -> Value {
     let cells: Vec<Value> = kind.columns.iter().map(|column| cell(column, object, now)).collect();
     match include {
         Include::None => json!({"cells": cells, "object": null}),
         Include::Object => json!({"cells": cells, "object": object}),
-        Include::Metadata => json!({"cells": cells, "object": metadata_only(object)}),
+        Include::Metadata => json!({"cells": cells, "object": metadata_only(meta, object)}),
     }
 }
 
@@ -64,6 +64,7 @@ fn cell(column: &Column, object: &Value, now: Timestamp) -> Value {
         Cell::Path(path) => path.split('.').filter(|key| !key.is_empty()).fold(object, |value, key| &value[key]).clone(),
     };
     match value {
+        Value::Null if !column.absent.is_empty() => json!(column.absent),
         Value::Null if column.type_name == "string" && column.priority > 0 => json!("<none>"),
         Value::Null if column.type_name == "string" => json!(""),
         Value::Null => json!("<none>"),

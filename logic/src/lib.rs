@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod definition;
 pub mod duplicates;
+pub mod json;
 pub mod metadata;
 pub mod nearest;
 pub mod patch;

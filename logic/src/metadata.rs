@@ -26,6 +26,7 @@ pub fn qualified_name_problem(key: &str) -> Option<String> {
         Some("") => return Some("prefix part must be non-empty".into()),
         Some(prefix) => {
             if let Some(problem) = check_subdomain(prefix).into_iter().next() {
+                let problem = if prefix.len() > 253 { "must be no more than 253 bytes".to_owned() } else { problem };
                 return Some(format!("prefix part {problem}"));
             }
         }

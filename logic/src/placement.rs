@@ -4,6 +4,11 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube_core::ResourceExt as _;
 use model::labels;
 
+/// What the labels of a node begin with that name its runtimes.
+pub const RUNTIME: &str = "runtime.conductor.dev/";
+/// The value of such a label for a runtime of images.
+pub const RUNS_IMAGES: &str = "images";
+
 /// Where a Pod goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placement {
@@ -60,9 +65,20 @@ fn refusal(pod: &Pod, node: &Node) -> Option<String> {
     if let Some((key, value)) = lacking {
         return Some(format!("lacks the label {key}={value}"));
     }
-    let class = spec.runtime_class_name.as_deref()?;
-    let label = format!("runtime.conductor.dev/{class}");
+    let Some(class) = spec.runtime_class_name.as_deref() else {
+        let has_images = node.labels().iter().any(|(key, value)| key.starts_with(RUNTIME) && value == RUNS_IMAGES);
+        return (needs_images(pod) && !has_images).then(|| "has no runtime for images".into());
+    };
+    let label = format!("{RUNTIME}{class}");
     (!node.labels().contains_key(&label)).then(|| format!("has no runtime {class}"))
+}
+
+/// Whether a Pod has a container that only its image can start.
+fn needs_images(pod: &Pod) -> bool {
+    let spec = pod.spec.as_ref();
+    let containers = spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let mut of_images = containers.filter(|container| container.image.as_ref().is_some_and(|image| !image.is_empty()));
+    of_images.any(|container| container.command.as_ref().is_none_or(Vec::is_empty))
 }
 
 #[cfg(test)]
@@ -96,6 +112,11 @@ mod tests {
         ];
         let expected = "a: is not ready; b: takes no new pods (cordoned); c: has no runtime docker";
         assert_eq!(place(&pod(None, "docker"), &nodes, &[]), Placement::Nowhere(expected.into()));
+        let image =
+            serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})).unwrap();
+        let engine = node("d", |node| node["metadata"]["labels"]["runtime.conductor.dev/docker"] = json!("images"));
+        assert_eq!(place(&image, &[node("a", |_| ())], &[]), Placement::Nowhere("a: has no runtime for images".into()));
+        assert_eq!(place(&image, &[node("a", |_| ()), engine], &[]), Placement::Node("d".into()));
         assert_eq!(place(&pod(None, "process"), &[], &[]), Placement::Nowhere("no node has joined".into()));
     }
 }

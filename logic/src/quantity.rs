@@ -32,6 +32,13 @@ pub fn billionths(text: &str) -> Option<i128> {
     i128::try_from(digits.checked_mul(times)?.checked_mul(1_000_000_000)? / over).ok().map(|amount| amount * sign)
 }
 
+/// Whether a text without a sign is an amount, however large.
+pub fn is_quantity(text: &str) -> bool {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    number.contains(|c: char| c.is_ascii_digit()) && number.matches('.').count() < 2 && scale(suffix).is_some()
+}
+
 /// What a suffix multiplies by and divides by.
 fn scale(suffix: &str) -> Option<(u128, u128)> {
     const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];

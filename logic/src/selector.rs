@@ -57,12 +57,15 @@ impl LabelSelector {
         let mut parser = Parser { tokens: &tokens, at: 0 };
         let mut requirements = Vec::new();
         while *parser.peek() != Token::End {
-            requirements.push(parser.requirement()?);
+            if !matches!(parser.peek(), Token::Word(_) | Token::Mark("!")) {
+                return Err(NotASelector(format!("found '{}', expected: !, identifier, or 'end of string'", parser.peek())));
+            }
+            requirements.push(parser.requirement().map_err(|why| NotASelector(format!("unable to parse requirement: {why}")))?);
             match parser.next() {
                 Token::End => break,
                 Token::Mark(",") => {
-                    if *parser.peek() == Token::End {
-                        return Err(NotASelector("found '', expected: identifier after ','".into()));
+                    if !matches!(parser.peek(), Token::Word(_) | Token::Mark("!")) {
+                        return Err(NotASelector(format!("found '{}', expected: identifier after ','", parser.peek())));
                     }
                 }
                 other => return Err(NotASelector(format!("found '{other}', expected: ',' or 'end of string'"))),
@@ -180,11 +183,11 @@ impl Parser<'_> {
             Token::Mark("<") => Rule::Less(self.number()?),
             Token::Word(word) if word == "in" => Rule::In(self.values()?),
             Token::Word(word) if word == "notin" => Rule::NotIn(self.values()?),
-            other => {
-                let expected = "in, notin, =, ==, !=, gt, lt";
-                return Err(NotASelector(format!("unable to parse requirement: found '{other}', expected: {expected}")));
-            }
+            other => return Err(NotASelector(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt"))),
         };
+        if let Rule::In(values) | Rule::NotIn(values) = &rule {
+            check_values(&key, values)?;
+        }
         Ok(Requirement { key, rule })
     }
 
@@ -192,60 +195,62 @@ impl Parser<'_> {
         match self.peek().clone() {
             Token::Word(word) => {
                 self.next();
-                check_value(&word)?;
                 Ok(word)
             }
             Token::End | Token::Mark(",") => Ok(String::new()),
-            other => Err(NotASelector(format!("unable to parse requirement: found '{other}', expected: identifier"))),
+            other => Err(NotASelector(format!("found '{other}', expected: identifier"))),
         }
     }
 
     fn number(&mut self) -> Result<i64, NotASelector> {
         let value = self.value()?;
-        let text = format!(
-            "unable to parse requirement: values[0]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
-        );
+        let text = format!("values[0]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer");
         value.parse().map_err(|_| NotASelector(text))
     }
 
+    /// `(a,b)`; nothing before or after a comma, or between the brackets, is an empty value.
     fn values(&mut self) -> Result<Vec<String>, NotASelector> {
-        let refuse = |found: &Token, expected| NotASelector(format!("unable to parse requirement: found '{found}' expected: {expected}"));
         let open = self.next();
         if open != Token::Mark("(") {
-            return Err(refuse(&open, "'('"));
+            return Err(NotASelector(format!("found '{open}' expected: '('")));
+        }
+        if !matches!(self.peek(), Token::Word(_) | Token::Mark("," | ")")) {
+            return Err(NotASelector(format!("found '{}', expected: ',', ')' or identifier", self.peek())));
         }
         let mut values = Vec::new();
         loop {
-            match self.next() {
+            let value = match self.peek().clone() {
                 Token::Word(word) => {
-                    check_value(&word)?;
-                    values.push(word);
+                    self.next();
+                    word
                 }
-                Token::Mark(")") if values.is_empty() => values.push(String::new()),
-                other => return Err(refuse(&other, "',', ')' or identifier")),
+                Token::Mark("," | ")") => String::new(),
+                other => return Err(NotASelector(format!("found '{other}', expected: ',', or identifier"))),
+            };
+            values.push(value);
+            match self.next() {
+                Token::Mark(",") => {}
+                Token::Mark(")") => return Ok(values),
+                other => return Err(NotASelector(format!("found '{other}', expected: ',' or ')'"))),
             }
-            if *self.peek() == Token::Mark(",") {
-                self.next();
-                continue;
-            }
-            let close = self.next();
-            return if close == Token::Mark(")") { Ok(values) } else { Err(refuse(&close, "',' or ')'")) };
         }
     }
 }
 
 fn check_key(key: &str) -> Result<(), NotASelector> {
     match crate::metadata::qualified_name_problem(key) {
-        Some(problem) => Err(NotASelector(format!("unable to parse requirement: key: Invalid value: {key:?}: {problem}"))),
+        Some(problem) => Err(NotASelector(format!("<nil>: Invalid value: {key:?}: {problem}"))),
         None => Ok(()),
     }
 }
 
-fn check_value(value: &str) -> Result<(), NotASelector> {
-    match crate::metadata::label_value_problem(value) {
-        Some(problem) => Err(NotASelector(format!("unable to parse requirement: values[0][]: Invalid value: {value:?}: {problem}"))),
-        None => Ok(()),
+fn check_values(key: &str, values: &[String]) -> Result<(), NotASelector> {
+    for (at, value) in values.iter().enumerate() {
+        if let Some(problem) = crate::metadata::label_value_problem(value) {
+            return Err(NotASelector(format!("values[{at}][{key}]: Invalid value: {value:?}: {problem}")));
+        }
     }
+    Ok(())
 }
 
 impl FieldSelector {

@@ -1,6 +1,7 @@
 //! YAML as Kubernetes' tools read it: version 1.1's `on` and `0755`, whole floats as integers, several documents.
 
 use serde_json::{Number, Value};
+use serde_saphyr::options::DuplicateKeyPolicy;
 
 /// The text is no YAML.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -9,10 +10,20 @@ pub struct NotYaml(String);
 
 /// Every document in `text` that is not empty. Errors name line and column.
 pub fn parse(text: &str) -> Result<Vec<Value>, NotYaml> {
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let options = serde_saphyr::options! { legacy_octal_numbers: true, duplicate_keys: DuplicateKeyPolicy::LastWins };
     let documents: Vec<Value> =
         serde_saphyr::from_multiple_with_options(text, options).map_err(|error| NotYaml(first_line(&error.to_string())))?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).map(whole_numbers).collect())
+}
+
+/// The first key that is there twice, with its line, in the words of Kubernetes' parser. None when there is none or the text is no YAML.
+pub fn duplicate(text: &str) -> Option<String> {
+    let found = serde_saphyr::from_multiple::<Value>(text).err()?.to_string();
+    let (place, rest) =
+        first_line(&found).split_once(": duplicate mapping key: ").map(|(place, rest)| (place.to_owned(), rest.to_owned()))?;
+    let line = place.split("line ").nth(1)?.split(' ').next()?.to_owned();
+    let key = rest.split(", set DuplicateKeyPolicy").next()?;
+    Some(format!("line {line}: key {key:?} already set in map"))
 }
 
 /// Writes one document. Text that would be read as something else is quoted.
@@ -58,9 +69,17 @@ mod tests {
         ] {
             assert_eq!(Value::from(parse(text).unwrap()), expected, "{text}");
         }
-        for text in ["a: [", "a: 1\na: 2", "\t- x: y: z"] {
+        for text in ["a: [", "\t- x: y: z"] {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_last_of_a_key_that_is_there_twice_counts_and_the_place_is_known() {
+        let text = "a: 1\nb:\n  c: 2\n  c: 3\n";
+        assert_eq!(parse(text).unwrap(), [json!({"a": 1, "b": {"c": 3}})]);
+        assert_eq!(duplicate(text).as_deref(), Some("line 4: key \"c\" already set in map"));
+        assert_eq!(duplicate("a: 1\nb: 1\n"), None);
     }
 
     #[test]

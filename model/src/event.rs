@@ -77,12 +77,19 @@ pub fn events_kind() -> Kind {
 
 fn columns() -> Vec<Column> {
     vec![
-        Column::computed("Last Seen", "string", last_seen, "When it last happened"),
-        Column::path("Type", "string", ".type", "Normal or Warning"),
-        Column::path("Reason", "string", ".reason", "A word for it"),
-        Column::computed("Object", "string", about, "What it is about"),
-        Column::computed("Message", "string", |object, _| either(object, "message", "note"), "What happened"),
-        Column { format: "name".into(), ..Column::path("Name", "string", ".metadata.name", "The name of the event").wide() },
+        Column::computed("Last Seen", "string", last_seen, "The time at which the event was most recently recorded"),
+        Column::path("Type", "string", ".type", "The type of the event: Normal or Warning, others may be added"),
+        Column::path("Reason", "string", ".reason", "A short word for programs that says why this happened"),
+        Column::computed("Object", "string", about, "The object that the event is about, as kind and name"),
+        Column::computed("Subobject", "string", part, "The part of the object that the event is about").wide(),
+        Column::computed("Source", "string", reporter, "The program that tells of the event, and its node").wide(),
+        Column::computed("Message", "string", message, "A description of what happened, for people to read"),
+        Column::computed("First Seen", "string", first_seen, "The time at which the event was first recorded").wide(),
+        Column::computed("Count", "string", count, "The number of times that this event has occurred").wide(),
+        Column {
+            format: "name".into(),
+            ..Column::path("Name", "string", ".metadata.name", "The name of the event, which no other of its namespace has").wide()
+        },
     ]
 }
 
@@ -91,8 +98,40 @@ fn either(object: &Value, field: &str, other: &str) -> Value {
     found.clone()
 }
 
-fn last_seen(object: &Value, now: jiff::Timestamp) -> Value {
-    age(&either(object, "lastTimestamp", "deprecatedLastTimestamp"), now)
+/// When an event was seen: at the time of its kind, or at the time in microseconds that stands for it.
+fn seen(event: &Value, field: &str, now: jiff::Timestamp) -> Value {
+    let time = [&event[field], &event["eventTime"]].into_iter().find(|time| time.is_string());
+    time.map_or_else(|| json!("<unknown>"), |time| age(time, now))
+}
+
+fn first_seen(event: &Value, now: jiff::Timestamp) -> Value {
+    seen(&kept(event), "firstTimestamp", now)
+}
+
+fn last_seen(event: &Value, now: jiff::Timestamp) -> Value {
+    let series = &event["series"]["lastObservedTime"];
+    if series.is_string() { age(series, now) } else { seen(&kept(event), "lastTimestamp", now) }
+}
+
+fn count(event: &Value, _: jiff::Timestamp) -> Value {
+    let total = either(event, "count", "deprecatedCount").as_i64().filter(|count| *count > 0);
+    json!(event["series"]["count"].as_i64().or(total).unwrap_or(1).to_string())
+}
+
+fn message(event: &Value, _: jiff::Timestamp) -> Value {
+    json!(either(event, "message", "note").as_str().unwrap_or_default().trim())
+}
+
+fn part(event: &Value, _: jiff::Timestamp) -> Value {
+    json!(either(event, "involvedObject", "regarding")["fieldPath"].as_str().unwrap_or_default())
+}
+
+fn reporter(event: &Value, _: jiff::Timestamp) -> Value {
+    let event = kept(event);
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let component = text(&event["source"]["component"]).or_else(|| text(&event["reportingComponent"]));
+    let host = text(&event["source"]["host"]).or_else(|| text(&event["reportingInstance"]));
+    json!([component, host].into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 fn about(object: &Value, _: jiff::Timestamp) -> Value {

@@ -57,9 +57,9 @@ pub struct Kind {
     pub keeps_unknown: bool,
     /// Adds the kind's schema to a generator and refers to it.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
-    /// Fills in what was left out.
+    /// Fills in what was left out, as if its writer had said so.
     pub default: fn(&mut Value),
-    /// What the server itself adds to a new object once its maker's fields are known.
+    /// What the server itself adds to a new object once its maker's fields are known; it belongs to no writer.
     pub complete: fn(&mut Value),
     /// Problems that only a new object can have.
     pub validate_new: fn(&Value) -> Vec<Problem>,
@@ -67,6 +67,8 @@ pub struct Kind {
     pub validate: fn(&Value) -> Vec<Problem>,
     /// Problems of a change, given the object before and after.
     pub validate_change: fn(&Value, &Value) -> Vec<Problem>,
+    /// What whoever writes an object is warned of.
+    pub warnings: fn(&Value) -> Vec<String>,
     /// What only one object of the kind may have, with the field that has it: the host and path of a route.
     pub claims: Option<Claims>,
 }
@@ -128,6 +130,8 @@ pub struct Column {
     pub priority: i32,
     /// Where the cell comes from.
     pub cell: Cell,
+    /// What is shown where the object has nothing; empty for the type's own.
+    pub absent: &'static str,
 }
 
 /// Finds the value of a cell in an object.
@@ -176,6 +180,7 @@ impl Kind {
             validate_new: |_| Vec::new(),
             validate: |_| Vec::new(),
             validate_change: |_, _| Vec::new(),
+            warnings: |_| Vec::new(),
             claims: None,
         }
     }
@@ -221,6 +226,7 @@ impl Column {
             description: description.into(),
             priority: 0,
             cell: Cell::Path(path.into()),
+            absent: "",
         }
     }
 
@@ -233,6 +239,19 @@ impl Column {
     #[must_use]
     pub fn wide(mut self) -> Self {
         self.priority = 1;
+        self
+    }
+
+    /// Shows nothing where the object has nothing.
+    #[must_use]
+    pub fn blank(mut self) -> Self {
+        self.cell = match self.cell {
+            Cell::Path(path) => Cell::Found(Arc::new(move |object, _| {
+                let found = path.split('.').filter(|key| !key.is_empty()).fold(object, |value, key| &value[key]);
+                Value::String(found.as_str().unwrap_or_default().into())
+            })),
+            other => other,
+        };
         self
     }
 

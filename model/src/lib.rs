@@ -18,6 +18,7 @@ pub mod cron;
 pub mod custom_resource_definition;
 pub mod event;
 pub mod lease;
+pub mod metrics;
 pub mod namespace;
 pub mod node;
 pub mod pod;

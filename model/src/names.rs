@@ -28,7 +28,7 @@ pub fn check_path_segment(text: &str) -> Vec<String> {
 fn check(text: &str, limit: usize, rule: &str, holds: fn(&str) -> bool) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > limit {
-        problems.push(format!("must be no more than {limit} bytes"));
+        problems.push(format!("must be no more than {limit} characters"));
     }
     if !holds(text) {
         problems.push(rule.to_owned());

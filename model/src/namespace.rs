@@ -12,18 +12,23 @@ pub fn kind() -> Kind {
         scope: Scope::Cluster,
         status: true,
         subresources: vec![("finalize".into(), vec!["update".into()])],
-        columns: vec![Column::name(), Column::path("Status", "string", ".status.phase", "Active or Terminating"), Column::age()],
+        columns: vec![Column::name(), Column::path("Status", "string", ".status.phase", "The status of the namespace"), Column::age()],
         selectable_fields: vec!["status.phase".into()],
-        default: activate,
+        default: label,
+        complete: activate,
         ..Kind::new("", "v1", "Namespace", "namespaces", |generator| generator.subschema_for::<Namespace>())
     }
 }
 
-fn activate(object: &mut Value) {
+/// Its name as a label, for selectors.
+fn label(object: &mut Value) {
     let name = object["metadata"]["name"].clone();
     if name.is_string() {
         object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
     }
+}
+
+fn activate(object: &mut Value) {
     if !object["spec"]["finalizers"].is_array() {
         object["spec"]["finalizers"] = json!([crate::labels::NAMESPACE_FINALIZER]);
     }
@@ -39,6 +44,7 @@ mod tests {
     #[test]
     fn a_new_namespace_is_active_and_held_by_its_finalizer() {
         let mut object = json!({"metadata": {"name": "a"}});
+        label(&mut object);
         activate(&mut object);
         assert_eq!(object["status"]["phase"], "Active");
         assert_eq!(object["spec"]["finalizers"], json!(["kubernetes"]));

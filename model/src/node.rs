@@ -13,14 +13,45 @@ pub fn kind() -> Kind {
         status: true,
         columns: vec![
             Column::name(),
-            Column::computed("Status", "string", status_cell, "Whether it takes pods"),
-            Column::computed("Roles", "string", |_, _| json!("<none>"), "The roles of the node"),
+            Column::computed("Status", "string", status_cell, "The status of the node"),
+            Column::computed("Roles", "string", roles_cell, "The roles of the node"),
             Column::age(),
-            Column::path("Version", "string", ".status.nodeInfo.kubeletVersion", "The agent's version"),
+            Column::path("Version", "string", ".status.nodeInfo.kubeletVersion", "The version of the program that runs pods on this node"),
+            Column::computed("Internal-IP", "string", |node, _| address(node, "InternalIP"), "The address of the node inside its network")
+                .wide(),
+            Column::computed("External-IP", "string", |node, _| address(node, "ExternalIP"), "The address of the node outside its network")
+                .wide(),
+            reported("OS-Image", "osImage", "The operating system of the node, as it names itself"),
+            reported("Kernel-Version", "kernelVersion", "The version of the kernel that the node runs, as uname has it"),
+            reported("Container-Runtime", "containerRuntimeVersion", "What runs the containers of this node, and its version"),
         ],
         selectable_fields: vec!["spec.unschedulable".into()],
         ..Kind::new("", "v1", "Node", "nodes", |generator| generator.subschema_for::<Node>())
     }
+}
+
+fn reported(name: &str, field: &str, description: &str) -> Column {
+    let column = Column::path(name, "string", &format!(".status.nodeInfo.{field}"), description).wide();
+    Column { absent: "<unknown>", ..column }
+}
+
+fn address(node: &Value, type_name: &str) -> Value {
+    let addresses = node["status"]["addresses"].as_array().into_iter().flatten();
+    let found = addresses.filter(|address| address["type"] == type_name).find_map(|address| address["address"].as_str());
+    json!(found.unwrap_or("<none>"))
+}
+
+fn roles_cell(node: &Value, _: jiff::Timestamp) -> Value {
+    let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
+    let mut roles: Vec<&str> = labels
+        .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+            Some(role) => Some(role),
+            None => value.as_str().filter(|_| key == "kubernetes.io/role"),
+        })
+        .filter(|role| !role.is_empty())
+        .collect();
+    roles.sort_unstable();
+    json!(if roles.is_empty() { "<none>".into() } else { roles.join(",") })
 }
 
 fn status_cell(object: &Value, _: jiff::Timestamp) -> Value {

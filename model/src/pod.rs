@@ -1,15 +1,14 @@
 //! Pod: containers that run together on one node; a copy of a part.
 
-use std::collections::BTreeSet;
+mod changes;
+mod problems;
+mod warnings;
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Probe};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::{Value, json};
 
-use crate::{Column, Kind, Problem, ProblemKind, check_label};
-
-/// The sources of volumes in the order in which they are looked at: of two, the later is one too many.
-const SOURCES: [&str; 8] = ["emptyDir", "hostPath", "secret", "nfs", "persistentVolumeClaim", "configMap", "downwardAPI", "projected"];
+use crate::{Column, Kind, Problem};
+pub use problems::spec_problems;
 
 /// The kind, for [`crate::KINDS`].
 pub fn kind() -> Kind {
@@ -31,14 +30,15 @@ pub fn kind() -> Kind {
         .to_vec(),
         columns: vec![
             Column::name(),
-            Column::computed("Ready", "string", ready_cell, "Ready containers of those there are"),
-            Column::computed("Status", "string", status_cell, "What it does"),
-            Column::computed("Restarts", "string", restarts_cell, "How often its containers were started again"),
+            Column::computed("Ready", "string", ready_cell, "The containers that are ready, of those that the pod has"),
+            Column::computed("Status", "string", status_cell, "What the containers of this pod do, in a word"),
+            Column::computed("Restarts", "string", restarts_cell, "How often the containers of this pod were started again"),
             Column::age(),
-            Column::path("IP", "string", ".status.podIP", "Its address").wide(),
-            Column::path("Node", "string", ".spec.nodeName", "The node it runs on").wide(),
-            Column::path("Nominated Node", "string", ".status.nominatedNodeName", "The node it would run on").wide(),
-            Column::computed("Readiness Gates", "string", |_, _| json!("<none>"), "Its readiness gates").wide(),
+            Column::path("IP", "string", ".status.podIP", "The address of the pod, empty as long as it has none").wide(),
+            Column::path("Node", "string", ".spec.nodeName", "The node that this pod was given to and runs on").wide(),
+            Column::path("Nominated Node", "string", ".status.nominatedNodeName", "The node that the pod would run on if others made room")
+                .wide(),
+            Column::computed("Readiness Gates", "string", gates_cell, "The conditions beside its containers that the pod waits for").wide(),
         ],
         selectable_fields: [
             "spec.nodeName",
@@ -51,7 +51,10 @@ pub fn kind() -> Kind {
         .map(Into::into)
         .to_vec(),
         default: fill_in,
+        complete,
         validate,
+        validate_change: change_problems,
+        warnings: |object| warnings::warnings(&object["spec"], "spec"),
         ..Kind::new("", "v1", "Pod", "pods", |generator| generator.subschema_for::<Pod>())
     }
 }
@@ -81,17 +84,87 @@ fn status_cell(object: &Value, _: jiff::Timestamp) -> Value {
     json!(why.or(phase).unwrap_or("Pending"))
 }
 
+fn gates_cell(object: &Value, _: jiff::Timestamp) -> Value {
+    let Some(gates) = object["spec"]["readinessGates"].as_array().filter(|gates| !gates.is_empty()) else { return json!("<none>") };
+    let conditions = || object["status"]["conditions"].as_array().into_iter().flatten();
+    let holds = |gate: &&Value| conditions().any(|condition| condition["type"] == gate["conditionType"] && condition["status"] == "True");
+    json!(format!("{}/{}", gates.iter().filter(holds).count(), gates.len()))
+}
+
 fn fill_in(object: &mut Value) {
     if object["spec"].is_object() {
         default_spec(&mut object["spec"]);
     }
+}
+
+/// What the server says of every Pod: that it waits for five minutes on a node that is lost, and how it is weighed.
+fn complete(object: &mut Value) {
+    let spec = &mut object["spec"];
+    if spec.is_object() {
+        default_to(spec, "priority", &json!(0));
+        default_to(spec, "preemptionPolicy", &json!("PreemptLowerPriority"));
+        for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+            tolerate(spec, key);
+        }
+    }
     if !object["status"]["phase"].is_string() {
         object["status"]["phase"] = json!("Pending");
     }
+    if !object["status"]["qosClass"].is_string() {
+        object["status"]["qosClass"] = json!(quality(&object["spec"]));
+    }
+}
+
+fn tolerate(spec: &mut Value, key: &str) {
+    let mut tolerations = spec["tolerations"].as_array().cloned().unwrap_or_default();
+    let is_tolerated = |toleration: &Value| {
+        let is = |field: &str, value: &str| toleration[field].as_str().is_none_or(|found| found.is_empty() || found == value);
+        is("key", key) && is("effect", "NoExecute")
+    };
+    if !tolerations.iter().any(is_tolerated) {
+        tolerations.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
+    }
+    spec["tolerations"] = json!(tolerations);
+}
+
+/// How sure a Pod is of what it asks for: of all, of some, or of nothing.
+fn quality(spec: &Value) -> &'static str {
+    let containers: Vec<&Value> =
+        ["initContainers", "containers"].iter().flat_map(|list| spec[list].as_array().into_iter().flatten()).collect();
+    let amount = |container: &Value, list: &str, resource: &str| container["resources"][list][resource].clone();
+    let of = ["cpu", "memory"];
+    let asks = |container: &&Value| {
+        ["limits", "requests"].iter().any(|list| of.iter().any(|resource| !amount(container, list, resource).is_null()))
+    };
+    let is_sure = |container: &&Value| {
+        of.iter().all(|resource| {
+            let limit = amount(container, "limits", resource);
+            !limit.is_null() && amount(container, "requests", resource) == limit
+        })
+    };
+    if !containers.iter().any(asks) {
+        return "BestEffort";
+    }
+    if containers.iter().all(is_sure) { "Guaranteed" } else { "Burstable" }
+}
+
+/// Problems of a change. What was stored before a default was known is read with it.
+fn change_problems(before: &Value, after: &Value) -> Vec<Problem> {
+    let mut before = before.clone();
+    fill_in(&mut before);
+    complete(&mut before);
+    changes::problems(&before["spec"], &after["spec"])
 }
 
 fn default_spec(spec: &mut Value) {
-    let defaults = [("restartPolicy", json!("Always")), ("terminationGracePeriodSeconds", json!(30)), ("dnsPolicy", json!("ClusterFirst"))];
+    let defaults = [
+        ("restartPolicy", json!("Always")),
+        ("terminationGracePeriodSeconds", json!(30)),
+        ("dnsPolicy", json!("ClusterFirst")),
+        ("securityContext", json!({})),
+        ("schedulerName", json!("default-scheduler")),
+        ("enableServiceLinks", json!(true)),
+    ];
     for (field, value) in defaults {
         default_to(spec, field, &value);
     }
@@ -103,9 +176,11 @@ fn default_spec(spec: &mut Value) {
             for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
                 default_probe(&mut container[probe]);
             }
+            default_container(container);
             drop_nulls(container);
         }
     }
+    default_volumes(spec);
     drop_nulls(spec);
 }
 
@@ -116,25 +191,49 @@ pub(crate) fn default_template(template: &mut Value) {
     if !spec.is_object() {
         return;
     }
-    default_spec(spec);
-    for (field, value) in [("schedulerName", json!("default-scheduler")), ("securityContext", json!({}))] {
-        default_to(spec, field, &value);
-    }
     for list in ["initContainers", "containers"] {
         for container in spec[list].as_array_mut().into_iter().flatten().filter(|container| container.is_object()) {
             let image = container["image"].as_str().unwrap_or_default();
             let newest = image.ends_with(":latest") || !image.is_empty() && !image.rsplit('/').next().unwrap_or(image).contains([':', '@']);
-            for (field, value) in [
-                ("imagePullPolicy", json!(if newest { "Always" } else { "IfNotPresent" })),
-                ("resources", json!({})),
-                ("terminationMessagePath", json!("/dev/termination-log")),
-                ("terminationMessagePolicy", json!("File")),
-            ] {
-                default_to(container, field, &value);
+            default_to(container, "imagePullPolicy", &json!(if newest { "Always" } else { "IfNotPresent" }));
+        }
+    }
+    default_spec(spec);
+    for (field, value) in [("schedulerName", json!("default-scheduler")), ("securityContext", json!({}))] {
+        default_to(spec, field, &value);
+    }
+    drop_nulls(spec);
+}
+
+/// An image that is on the machine is not fetched, whatever its tag, unless the container asks for it.
+fn default_container(container: &mut Value) {
+    if container["image"].as_str().is_some_and(|image| !image.is_empty()) {
+        default_to(container, "imagePullPolicy", &json!("IfNotPresent"));
+    }
+    default_to(container, "resources", &json!({}));
+    default_to(container, "terminationMessagePath", &json!("/dev/termination-log"));
+    default_to(container, "terminationMessagePolicy", &json!("File"));
+    let limits = container["resources"]["limits"].as_object().cloned().unwrap_or_default();
+    for (resource, amount) in limits {
+        default_to(&mut container["resources"]["requests"], &resource, &amount);
+    }
+    drop_nulls(&mut container["resources"]);
+    for variable in container["env"].as_array_mut().into_iter().flatten().filter(|variable| variable["valueFrom"]["fieldRef"].is_object()) {
+        default_to(&mut variable["valueFrom"]["fieldRef"], "apiVersion", &json!("v1"));
+    }
+}
+
+fn default_volumes(spec: &mut Value) {
+    for volume in spec["volumes"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        if volume.values().filter(|value| value.is_object()).count() == 0 {
+            volume.insert("emptyDir".into(), json!({}));
+        }
+        for source in ["configMap", "secret", "downwardAPI", "projected"] {
+            if let Some(source) = volume.get_mut(source).filter(|source| source.is_object()) {
+                default_to(source, "defaultMode", &json!(420));
             }
         }
     }
-    drop_nulls(spec);
 }
 
 /// Indexing a JSON object for writing leaves a null where nothing was.
@@ -166,115 +265,12 @@ fn default_to(object: &mut Value, field: &str, value: &Value) {
 
 fn validate(object: &Value) -> Vec<Problem> {
     let mut found = Vec::new();
-    match serde_json::from_value::<PodSpec>(object["spec"].clone()) {
+    let spec = if object["spec"].is_null() { json!({"containers": []}) } else { object["spec"].clone() };
+    match serde_json::from_value::<PodSpec>(spec) {
         Ok(spec) => spec_problems(&spec, "spec", &mut found),
         Err(error) => found.push(Problem::invalid("spec", error.to_string())),
     }
     found
-}
-
-/// Problems of a pod's spec wherever it stands; `field` is its path.
-pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
-    if spec.containers.is_empty() {
-        found.push(Problem::required(format!("{field}.containers"), "at least one container"));
-    }
-    if spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {
-        found.push(Problem::invalid(format!("{field}.terminationGracePeriodSeconds"), "must be 0 or more"));
-    }
-    if let Some(policy) = &spec.restart_policy
-        && !["Always", "OnFailure", "Never"].contains(&policy.as_str())
-    {
-        found.push(Problem::invalid(format!("{field}.restartPolicy"), format!("{policy:?}: expected Always, OnFailure or Never")));
-    }
-    volume_problems(spec, field, found);
-    let mut names = BTreeSet::new();
-    let mut ports = BTreeSet::new();
-    let lists = [("initContainers", spec.init_containers.as_deref().unwrap_or(&[])), ("containers", spec.containers.as_slice())];
-    for (list, containers) in lists {
-        for (at, container) in containers.iter().enumerate() {
-            let field = format!("{field}.{list}[{at}]");
-            if !names.insert(container.name.as_str()) {
-                found.push(Problem::duplicate(format!("{field}.name"), &container.name));
-            }
-            container_problems(container, &field, &mut ports, found);
-        }
-    }
-}
-
-/// A volume has one source.
-fn volume_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
-    let volumes = serde_json::to_value(spec.volumes.as_deref().unwrap_or(&[])).unwrap_or_default();
-    for (at, volume) in volumes.as_array().into_iter().flatten().enumerate() {
-        let mut sources: Vec<&String> =
-            volume.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != "name").collect();
-        sources.sort_by_key(|name| SOURCES.iter().position(|known| known == name));
-        let field = format!("{field}.volumes[{at}]");
-        for source in sources.iter().skip(1) {
-            let detail = "may not specify more than 1 volume type";
-            found.push(Problem::new(ProblemKind::Forbidden, format!("{field}.{source}"), detail));
-        }
-        if sources.is_empty() {
-            found.push(Problem::required(field, "must specify a volume type"));
-        }
-    }
-}
-
-fn container_problems<'a>(container: &'a Container, field: &str, ports: &mut BTreeSet<&'a str>, found: &mut Vec<Problem>) {
-    for problem in check_label(&container.name) {
-        found.push(Problem::invalid(format!("{field}.name"), problem));
-    }
-    for (at, port) in container.ports.iter().flatten().enumerate() {
-        let field = format!("{field}.ports[{at}]");
-        for (name, number) in [("containerPort", Some(port.container_port)), ("hostPort", port.host_port)] {
-            if number.is_some_and(|number| !(1..=65_535).contains(&number)) {
-                found.push(Problem::invalid(format!("{field}.{name}"), "must be between 1 and 65535, inclusive"));
-            }
-        }
-        if let Some(name) = &port.name
-            && !ports.insert(name)
-        {
-            found.push(Problem::duplicate(format!("{field}.name"), name));
-        }
-    }
-    for (name, probe) in [
-        ("livenessProbe", &container.liveness_probe),
-        ("readinessProbe", &container.readiness_probe),
-        ("startupProbe", &container.startup_probe),
-    ] {
-        if let Some(probe) = probe {
-            probe_problems(probe, container, &format!("{field}.{name}"), found);
-        }
-    }
-}
-
-fn probe_problems(probe: &Probe, container: &Container, field: &str, found: &mut Vec<Problem>) {
-    let checks = [probe.exec.is_some(), probe.http_get.is_some(), probe.tcp_socket.is_some(), probe.grpc.is_some()];
-    if checks.iter().filter(|set| **set).count() != 1 {
-        found.push(Problem::required(field, "exactly one of exec, httpGet and tcpSocket"));
-    }
-    if probe.grpc.is_some() {
-        found.push(Problem::invalid(format!("{field}.grpc"), "not available: use httpGet, tcpSocket or exec"));
-    }
-    let ports =
-        [("httpGet", probe.http_get.as_ref().map(|get| &get.port)), ("tcpSocket", probe.tcp_socket.as_ref().map(|socket| &socket.port))];
-    for (check, port) in ports {
-        if let Some(IntOrString::String(name)) = port
-            && !container.ports.iter().flatten().any(|port| port.name.as_ref() == Some(name))
-        {
-            found.push(Problem::invalid(format!("{field}.{check}.port"), format!("{name:?} is no named port of this container")));
-        }
-    }
-    let counts = [
-        ("timeoutSeconds", probe.timeout_seconds),
-        ("periodSeconds", probe.period_seconds),
-        ("failureThreshold", probe.failure_threshold),
-        ("successThreshold", probe.success_threshold),
-    ];
-    for (name, value) in counts {
-        if value.is_some_and(|value| value < 0) {
-            found.push(Problem::invalid(format!("{field}.{name}"), "must be greater than or equal to 0"));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -297,7 +293,19 @@ mod tests {
         check(json!({"containers": [{"name": "a", "ports": [{"containerPort": 0}]}]}), &["ports[0].containerPort"]);
         check(json!({"containers": [{"name": "a", "readinessProbe": {}}]}), &["readinessProbe: Required"]);
         check(json!({"containers": [{"name": "a", "readinessProbe": {"httpGet": {"port": "http"}}}]}), &["is no named port"]);
-        check(json!({"containers": [{"name": "a"}], "restartPolicy": "Sometimes"}), &["spec.restartPolicy"]);
+        check(
+            json!({"containers": [{"name": "a"}], "restartPolicy": "Sometimes"}),
+            &["spec.restartPolicy: Unsupported value: \"Sometimes\""],
+        );
+        check(json!({"containers": [{"name": "a"}], "activeDeadlineSeconds": 0}), &["spec.activeDeadlineSeconds: Invalid value: 0: must"]);
+        check(json!({"containers": [{"name": "a", "imagePullPolicy": "x"}]}), &["imagePullPolicy: Unsupported value: \"x\": supported"]);
+        check(json!({"containers": [{"name": "a", "env": [{"name": ""}]}]}), &["env[0].name: Required value"]);
+        check(json!({"containers": [{"name": "a", "image": " i"}]}), &["image: Invalid value: \" i\": must not have leading"]);
+        check(
+            json!({"containers": [{"name": "a", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]}),
+            &["volumeMounts[0].name: Not found: \"v\""],
+        );
+        check(json!({"containers": [{"name": "a"}], "volumes": [{"name": "v"}, {"name": "v"}]}), &["spec.volumes[1].name: Duplicate"]);
         check(json!({"containers": "a"}), &["spec: Invalid value"]);
     }
 
@@ -305,6 +313,15 @@ mod tests {
     fn defaults_fill_in_and_add_no_nulls() {
         let mut object = json!({"spec": {"containers": [{"name": "a", "readinessProbe": {"httpGet": {"port": 80}}}]}});
         fill_in(&mut object);
+        complete(&mut object);
+        let before = object.clone();
+        fill_in(&mut object);
+        complete(&mut object);
+        assert_eq!(object, before);
+        assert_eq!(
+            (&object["spec"]["tolerations"][1]["tolerationSeconds"], &object["status"]["qosClass"]),
+            (&json!(300), &json!("BestEffort"))
+        );
         assert_eq!(object["spec"]["restartPolicy"], "Always");
         assert_eq!(object["spec"]["containers"][0]["readinessProbe"]["periodSeconds"], 10);
         assert!(!object.to_string().contains("null"), "{object}");

@@ -106,6 +106,10 @@ fn is_empty(value: &Value) -> bool {
 fn rule_problems(object: &Value, is_namespaced: bool) -> Vec<Problem> {
     let mut found = Vec::new();
     let has = |rule: &Value, field: &str| rule[field].as_array().is_some_and(|list| !list.is_empty());
+    if object["aggregationRule"].is_object() && !has(&object["aggregationRule"], "clusterRoleSelectors") {
+        let why = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+        found.push(Problem::required("aggregationRule.clusterRoleSelectors", why));
+    }
     for (at, rule) in object["rules"].as_array().into_iter().flatten().enumerate() {
         let field = |name: &str| format!("rules[{at}].{name}");
         if !has(rule, "verbs") {
@@ -152,6 +156,9 @@ fn binding_problems(object: &Value, role_kinds: &[&str]) -> Vec<Problem> {
         let group = subject["apiGroup"].as_str().unwrap_or_default();
         match subject["kind"].as_str().unwrap_or_default() {
             "ServiceAccount" => {
+                let name = subject["name"].as_str().unwrap_or_default();
+                let texts = if name.is_empty() { Vec::new() } else { crate::check_subdomain(name) };
+                found.extend(texts.into_iter().map(|text| Problem::invalid(field("name"), format!("{name:?}: {text}"))));
                 if !group.is_empty() {
                     found.push(not_supported(&field("apiGroup"), &subject["apiGroup"], &[""]));
                 }

@@ -62,7 +62,29 @@ fn problems(object: &Value) -> Vec<Problem> {
     let required = required_keys(object["type"].as_str().unwrap_or_default()).iter();
     let missing = required.filter(|key| object["data"].get(**key).is_none());
     found.extend(missing.map(|key| Problem::required(format!("data[{key}]"), "")));
+    match object["type"].as_str().unwrap_or_default() {
+        "kubernetes.io/basic-auth" if ["username", "password"].iter().all(|key| object["data"].get(key).is_none()) => {
+            found.extend(["username", "password"].map(|key| Problem::required(format!("data[{key}]"), "")));
+        }
+        "kubernetes.io/service-account-token" => {
+            let of = "kubernetes.io/service-account.name";
+            if object["metadata"]["annotations"][of].as_str().is_none_or(str::is_empty) {
+                found.push(Problem::required(format!("metadata.annotations[{of}]"), ""));
+            }
+        }
+        "kubernetes.io/dockerconfigjson" => found.extend(no_json(object, ".dockerconfigjson")),
+        "kubernetes.io/dockercfg" => found.extend(no_json(object, ".dockercfg")),
+        _ => {}
+    }
     found
+}
+
+/// The problem of data that should be JSON and is not; what it is stays secret.
+fn no_json(object: &Value, key: &str) -> Option<Problem> {
+    let bytes = STANDARD.decode(object["data"][key].as_str()?).ok()?;
+    let why = serde_json::from_slice::<Value>(&bytes).err()?;
+    let why = if bytes.is_empty() { "unexpected end of JSON input".to_owned() } else { format!("must be JSON: {why}") };
+    Some(Problem::invalid(format!("data[{key}]"), format!("\"<secret contents redacted>\": {why}")))
 }
 
 fn change_problems(before: &Value, after: &Value) -> Vec<Problem> {

@@ -10,6 +10,7 @@ use store::Entry;
 use super::create::{keep, suffix};
 use super::read::respond;
 use super::update::{change_owned, named, sent_version};
+use crate::admit::Part;
 use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::{Result, Status};
@@ -17,19 +18,20 @@ use crate::{admission, admit, body, owners};
 
 /// Applies an object, or its status: creates it where it is absent. Errors: 400, 404 for the status of what is not there,
 /// 409 for a field that another owns or an older version, 422, and 500 for what does not fit the schema, as Kubernetes has it.
-pub async fn apply(call: &Call, only_status: bool) -> Result<Response> {
+pub async fn apply(call: &Call, part: Part) -> Result<Response> {
     let accepted = call.accepted()?;
     let dry_run = call.query.dry_run("PatchOptions")?;
-    call.query.field_validation("PatchOptions")?;
+    let mode = call.query.field_validation("PatchOptions")?;
+    call.query.check_manager("PatchOptions")?;
     if call.query.get("fieldManager").is_none() {
-        return Err(Status::invalid_options("PatchOptions", Problem::required("fieldManager", "is required for apply patch")));
+        return Err(Status::invalid_options("PatchOptions", &[Problem::required("fieldManager", "is required for apply patch")]));
     }
-    let wanted = wanted(call)?;
+    let wanted = wanted(call, mode == FieldValidation::Strict)?;
     let version = sent_version(&wanted)?;
     let is_there = call.server.store.get(&call.key(call.name()?), None).await?.is_some();
     let (code, entry) = if is_there {
-        (StatusCode::OK, changed(call, &wanted, version, only_status, dry_run).await?)
-    } else if only_status {
+        (StatusCode::OK, changed(call, &wanted, version, part, dry_run).await?)
+    } else if part == Part::Status {
         return Err(Status::not_found(call.kind(), call.name()?));
     } else {
         (StatusCode::CREATED, created(call, &wanted, dry_run).await?)
@@ -38,9 +40,9 @@ pub async fn apply(call: &Call, only_status: bool) -> Result<Response> {
 }
 
 /// What is applied, with its metadata as the path has it.
-fn wanted(call: &Call) -> Result<Value> {
+fn wanted(call: &Call, strict: bool) -> Result<Value> {
     let kind = call.kind();
-    let mut wanted = body::applied(&call.body)?;
+    let mut wanted = body::applied(&call.body, strict)?;
     check_type(kind, &wanted)?;
     if !wanted["metadata"]["managedFields"].is_null() {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
@@ -99,10 +101,10 @@ async fn created(call: &Call, wanted: &Value, dry_run: bool) -> Result<Entry> {
     keep(call, name, object, dry_run).await
 }
 
-async fn changed(call: &Call, wanted: &Value, version: Option<u64>, only_status: bool, dry_run: bool) -> Result<Entry> {
+async fn changed(call: &Call, wanted: &Value, version: Option<u64>, part: Part, dry_run: bool) -> Result<Entry> {
     let (served, force) = (&call.served, call.query.is_true("force"));
     let write = owners::write(call, Operation::Apply);
-    change_owned(call, version, only_status, dry_run, |before| {
+    change_owned(call, version, part, dry_run, |before| {
         if let Some(asked) = wanted["metadata"]["uid"].as_str().filter(|asked| before["metadata"]["uid"] != *asked) {
             return Err(Status::immutable(&served.kind, call.name()?, "metadata.uid", asked));
         }

@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use http::StatusCode;
+use logic::patch::tidy::without_always_there;
 use model::Kind;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -19,6 +20,7 @@ pub async fn create(call: &Call) -> Result<Response> {
     let accepted = call.accepted()?;
     let dry_run = call.query.dry_run("CreateOptions")?;
     let mode = call.query.field_validation("CreateOptions")?;
+    call.query.check_manager("CreateOptions")?;
     let mut object = body::object(kind, &call.headers, &call.body)?;
     admit::place(kind, &call.place, &mut object)?;
     let twice = body::duplicates(&call.headers, &call.body);
@@ -27,8 +29,12 @@ pub async fn create(call: &Call) -> Result<Response> {
         admit::shape(served, &mut object, FieldValidation::Ignore)?;
     }
     let uid = uuid::Uuid::new_v4().to_string();
-    admit::new_object(served, &mut object, call.server.clock.now(), &uid, &suffix(&uid))?;
-    object["metadata"]["managedFields"] = owners::created(call, &object);
+    let mut meant = admit::new_object(served, &mut object, call.server.clock.now(), &uid, &suffix(&uid))?;
+    admit::tidy_object(served, &mut meant);
+    if let Some(message) = served.message {
+        without_always_there(message, &mut meant);
+    }
+    object["metadata"]["managedFields"] = owners::created(call, &meant);
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let entry = keep(call, &name, object, dry_run).await?;
     let mut response = respond(call, accepted, StatusCode::CREATED, &entry);
@@ -36,9 +42,8 @@ pub async fn create(call: &Call) -> Result<Response> {
     Ok(response)
 }
 
-pub(super) async fn keep(call: &Call, name: &str, mut object: Value, dry_run: bool) -> Result<Entry> {
+pub(super) async fn keep(call: &Call, name: &str, object: Value, dry_run: bool) -> Result<Entry> {
     let (kind, store) = (call.kind(), &call.server.store);
-    (kind.complete)(&mut object);
     access::check_grant(call, &Value::Null, &object).await?;
     admission::validate(call, "CREATE", &Value::Null, &object, dry_run).await?;
     if call.served.custom.as_ref().is_some_and(|custom| custom.terminating) {

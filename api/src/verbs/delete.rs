@@ -4,7 +4,8 @@ use axum::response::Response;
 use http::StatusCode;
 use jiff::SignedDuration;
 use logic::definition::names;
-use model::{Kind, custom_resource_definition as definition};
+use logic::patch::reading::{self, Reading};
+use model::{Kind, Problem, ProblemKind, custom_resource_definition as definition};
 use serde_json::{Value, json};
 use store::{Compare, Entry, Error, ListOptions, Transaction};
 
@@ -15,6 +16,8 @@ use crate::status::{Result, Status};
 use crate::{admission, admit, answer, body, claims, object};
 
 const TRIES_MAX: usize = 32;
+/// Namespaces that are there for good.
+const LASTING: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 /// What a deletion was told.
 struct Deletion {
@@ -35,6 +38,10 @@ pub async fn delete(call: &Call) -> Result<Response> {
     let accepted = call.accepted()?;
     let deletion = Deletion::read(call)?;
     let (kind, name) = (call.kind(), call.name()?);
+    if kind.group.is_empty() && kind.kind == "Namespace" && LASTING.contains(&name) {
+        let message = format!("namespaces {name:?} is forbidden: this namespace may not be deleted");
+        return Err(Status::forbidden(json!({"name": name, "kind": kind.plural}), message));
+    }
     for _ in 0..TRIES_MAX {
         let entry = call.server.store.get(&call.key(name), None).await?.ok_or_else(|| Status::not_found(kind, name))?;
         match remove(call, &entry, &deletion).await {
@@ -43,7 +50,9 @@ pub async fn delete(call: &Call) -> Result<Response> {
             Ok(removed) => {
                 let (left, gone) = removed?;
                 if !gone || answers_object(kind) {
-                    let mut response = respond(call, accepted, StatusCode::OK, &left);
+                    // What goes at once is shown as it was; only a Pod's end is told by its grace.
+                    let shown = if gone && kind.kind != "Pod" { &entry } else { &left };
+                    let mut response = respond(call, accepted, StatusCode::OK, shown);
                     answer::warn(&mut response, &deletion.warnings);
                     return Ok(response);
                 }
@@ -137,6 +146,7 @@ async fn remove(call: &Call, entry: &Entry, deletion: &Deletion) -> store::Resul
 impl Deletion {
     fn read(call: &Call) -> Result<Self> {
         let body = body::options(&call.headers, &call.body)?;
+        Self::check_options(&body)?;
         let asked = |name: &str| {
             let sent = body[name].as_str().map(str::to_owned);
             if body.is_null() { call.query.get(name).map(str::to_owned) } else { sent }
@@ -151,7 +161,7 @@ impl Deletion {
             (Some(other), _) => {
                 let detail = format!("{other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\"");
                 let problem = model::Problem::new(model::ProblemKind::NotSupported, "propagationPolicy", detail);
-                return Err(Status::invalid_options("DeleteOptions", problem));
+                return Err(Status::invalid_options("DeleteOptions", &[problem]));
             }
         };
         let dry_run = if body.is_null() { call.query.dry_run("DeleteOptions")? } else { body["dryRun"] == json!(["All"]) };
@@ -159,6 +169,24 @@ impl Deletion {
         let unsaid = call.kind().orphans && orphans.is_none() && asked("propagationPolicy").is_none();
         let warnings = if unsaid { vec![ORPHANS.to_owned()] } else { Vec::new() };
         Ok(Self { uid: text("uid"), version: text("resourceVersion"), grace_seconds, finalizer, dry_run, warnings })
+    }
+
+    /// Errors: 400 for options of a wrong type, 422 for such as contradict each other.
+    fn check_options(body: &Value) -> Result<()> {
+        if let Some(why) = reading::problem(Reading::Decoded, "meta.DeleteOptions", body) {
+            let of = "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions";
+            return Err(Status::bad_request(format!("{of}: {why}")));
+        }
+        let mut found = Vec::new();
+        if let Some(policy) = body["propagationPolicy"].as_str().filter(|_| body["orphanDependents"].is_boolean()) {
+            let detail = format!("{policy:?}: orphanDependents and deletionPropagation cannot be both set");
+            found.push(Problem::invalid("propagationPolicy", detail));
+        }
+        let dry_run = &body["dryRun"];
+        if dry_run.as_array().is_some_and(|list| list.iter().any(|item| item != "All")) {
+            found.push(Problem::new(ProblemKind::NotSupported, "dryRun", format!("{dry_run}: supported values: \"All\"")));
+        }
+        if found.is_empty() { Ok(()) } else { Err(Status::invalid_options("DeleteOptions", &found)) }
     }
 
     fn check(&self, kind: &Kind, object: &Value, modified: u64) -> Result<()> {

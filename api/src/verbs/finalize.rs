@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::read::respond;
 use super::update::change;
+use crate::admit::Part;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::{admission, admit, answer, body};
@@ -19,7 +20,7 @@ pub async fn bind(call: &Call) -> Result<Response> {
     let annotations = binding["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
     let dry_run = call.query.dry_run("CreateOptions")?;
     admission::ask(call, "CREATE", &Value::Null, &binding, dry_run).await?;
-    change(call, None, false, dry_run, |before| {
+    change(call, None, Part::Binding, dry_run, |before| {
         if before["metadata"]["deletionTimestamp"].is_string() {
             return Err(Status::conflict_because(kind, name, "the pod is being deleted, cannot be assigned to a host"));
         }
@@ -45,7 +46,7 @@ pub async fn finalize(call: &Call) -> Result<Response> {
     let mut sent = body::object(call.kind(), &call.headers, &call.body)?;
     admit::place(call.kind(), &call.place, &mut sent)?;
     let finalizers = sent["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
-    let entry = change(call, None, false, call.query.dry_run("UpdateOptions")?, |before| {
+    let entry = change(call, None, Part::Main, call.query.dry_run("UpdateOptions")?, |before| {
         let mut after: Value = before.clone();
         after["spec"]["finalizers"] = json!(finalizers);
         Ok(after)

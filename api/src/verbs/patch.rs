@@ -1,6 +1,7 @@
 //! What a patch says, and how it changes an object.
 
 use json_patch::{AddOperation, PatchOperation};
+use logic::patch::reading::{self, Reading, json_type};
 use logic::patch::shape::Shape;
 use logic::patch::strategic;
 use model::Kind;
@@ -8,9 +9,12 @@ use serde_json::{Map, Value, json};
 
 use super::update::sent_version;
 use crate::body;
+use crate::registry::Served;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 
+/// More operations are not carried out at a time.
+const OPERATIONS_MAX: usize = 10_000;
 const MERGE: &str = "application/merge-patch+json";
 const JSON: &str = "application/json-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
@@ -29,8 +33,8 @@ pub enum Patch {
     Merge(Value),
     /// Kubernetes' own, for its own kinds.
     Strategic(Map<String, Value>),
-    /// RFC 6902.
-    Json(json_patch::Patch),
+    /// RFC 6902, and the fields of its operations that nobody knows.
+    Json(json_patch::Patch, Vec<String>),
 }
 
 impl Patch {
@@ -38,7 +42,7 @@ impl Patch {
     pub fn read(call: &Call) -> Result<Self> {
         let patch = |prefix: &str| body::patch(&call.body).map_err(|why| Status::bad_request(format!("{prefix}{why}")));
         let no_map = |prefix: &str, found: &Value| {
-            let found = logic::schema::type_name(found);
+            let found = json_type(found);
             Status::bad_request(format!("{prefix}json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"))
         };
         match body::media_type(&call.headers).as_str() {
@@ -51,13 +55,13 @@ impl Patch {
                 other => Err(no_map("", &other)),
             },
             JSON => match patch("error decoding patch: ")? {
-                list @ Value::Array(_) => serde_json::from_value(list).map(Self::Json).map_err(|_| Status::patch_rejected()),
+                Value::Array(list) => operations(list),
                 other => {
-                    let why = format!("cannot unmarshal {} into Go value of type []handlers.jsonPatchOp", logic::schema::type_name(&other));
+                    let why = format!("cannot unmarshal {} into Go value of type []handlers.jsonPatchOp", json_type(&other));
                     Err(Status::bad_request(format!("error decoding patch: json: {why}")))
                 }
             },
-            other => Err(Status::unsupported_media_type(other, &patch_types(call.kind()))),
+            _ => Err(Status::unsupported_media_type(&patch_types(call.kind()))),
         }
     }
 
@@ -66,7 +70,7 @@ impl Patch {
         match self {
             Self::Merge(patch) => sent_version(patch),
             Self::Strategic(patch) => patch.get("metadata").map_or(Ok(None), |metadata| sent_version(&json!({"metadata": metadata}))),
-            Self::Json(_) => Ok(None),
+            Self::Json(..) => Ok(None),
         }
     }
 
@@ -78,8 +82,22 @@ impl Patch {
                 logic::patch::merge(object, patch);
                 Ok(())
             }
-            Self::Json(patch) => patch.0.iter().try_for_each(|operation| operate(object, operation)),
+            Self::Json(patch, _) => patch.0.iter().try_for_each(|operation| operate(object, operation)),
         }
+    }
+
+    /// What is said of fields of operations that nobody knows.
+    pub fn unknown(&self) -> Vec<String> {
+        match self {
+            Self::Json(_, unknown) => unknown.iter().map(|field| format!("json patch unknown field {field:?}")).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Why what the patch made is no object of the kind, where a strategic merge patch made it.
+    pub fn conversion_problem(&self, served: &Served, object: &Value) -> Option<String> {
+        let message = served.message.filter(|_| matches!(self, Self::Strategic(_)))?;
+        reading::problem(Reading::Converted, message, object)
     }
 
     /// What error texts show: a strategic patch itself, the object that any other made.
@@ -89,6 +107,36 @@ impl Patch {
             _ => object.to_string(),
         }
     }
+}
+
+/// The operations of a JSON patch. Errors: 400 for one that cannot be read, 413 for too many, 422 for one that cannot be.
+fn operations(list: Vec<Value>) -> Result<Patch> {
+    if list.len() > OPERATIONS_MAX {
+        return Err(Status::too_many_operations(OPERATIONS_MAX, list.len()));
+    }
+    let mut unknown = Vec::new();
+    for (at, operation) in list.iter().enumerate() {
+        let refuse = |found: &Value, what: &str| {
+            Err(Status::bad_request(format!("error decoding patch: json: cannot unmarshal {} into Go {what}", json_type(found))))
+        };
+        let Some(fields) = operation.as_object() else {
+            if operation.is_null() {
+                continue;
+            }
+            return refuse(operation, "value of type handlers.jsonPatchOp");
+        };
+        for (name, value) in fields {
+            match name.as_str() {
+                "op" | "path" | "from" if !value.is_string() && !value.is_null() => {
+                    return refuse(value, &format!("struct field jsonPatchOp.{name} of type string"));
+                }
+                "op" | "path" | "from" | "value" => {}
+                _ => unknown.push(format!("[{at}].{name}")),
+            }
+        }
+    }
+    let patch = serde_json::from_value(Value::Array(list)).map_err(|_| Status::patch_rejected())?;
+    Ok(Patch::Json(patch, unknown))
 }
 
 /// Carries out one operation; replacing a key that an object lacks adds it.

@@ -11,6 +11,7 @@ use store::{Entry, ListOptions};
 
 use crate::answer::{self, Accepted, View};
 use crate::query::{Query, not_a_number};
+use crate::requests::Shown;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::table::{Include, table};
@@ -32,17 +33,23 @@ pub async fn get(call: &Call) -> Result<Response> {
 
 /// An object as an answer, in the form asked for.
 pub fn respond(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry) -> Response {
+    let mut response = written(call, accepted, code, entry);
+    response.extensions_mut().insert(Shown(entry.clone()));
+    response
+}
+
+fn written(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry) -> Response {
     match accepted.view {
         View::Whole => {
             let mut json = Vec::with_capacity(entry.value.len() + 40);
             call.served.write(&mut json, entry, true);
             answer::json_bytes(accepted.format, code, json)
         }
-        View::Metadata => answer::value(accepted.format, code, &answer::metadata_only(&call.served.read(entry))),
+        View::Metadata => answer::value(accepted.format, code, &answer::metadata_only(accepted.meta, &call.served.read(entry))),
         View::Table => {
             let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
             let metadata = json!({"resourceVersion": entry.modified.to_string()});
-            let table = table(call.kind(), &[call.served.read(entry)], &metadata, include, true, call.server.clock.now());
+            let table = table(accepted.meta, call.kind(), &[call.served.read(entry)], &metadata, include, true, call.server.clock.now());
             answer::value(accepted.format, code, &table)
         }
     }
@@ -152,11 +159,12 @@ fn list_options(call: &Call) -> Result<(ListOptions, Option<usize>)> {
         options.after = Some(after);
     } else if let Some(version) = version {
         not_ahead(version, call.server.store.revision())?;
-        if version == 0 {
-            limit = None; // as Kubernetes answers from its cache
-        } else if query.get("resourceVersionMatch") == Some("Exact") || (limit.is_some() && !query.has("resourceVersionMatch")) {
+        if version > 0 && (query.get("resourceVersionMatch") == Some("Exact") || (limit.is_some() && !query.has("resourceVersionMatch"))) {
             options.at = Some(version);
         }
+    }
+    if version == Some(0) {
+        limit = None; // as Kubernetes answers from its cache
     }
     // A selector chooses after the store has paged, so its pages are read in larger steps.
     options.limit = limit.map(|limit| if query.has("labelSelector") || query.has("fieldSelector") { limit.max(500) } else { limit });
@@ -178,26 +186,27 @@ pub fn not_ahead(asked: u64, current: u64) -> Result<()> {
 }
 
 fn check_list_options(query: &Query) -> Result<()> {
-    let refuse = |kind, field: &str, detail: &str| Err(Status::invalid_options("ListOptions", Problem::new(kind, field, detail)));
     let (matching, version) = (query.get("resourceVersionMatch"), query.get("resourceVersion"));
-    if query.has("sendInitialEvents") {
-        return refuse(ProblemKind::Forbidden, "sendInitialEvents", "sendInitialEvents is forbidden for list");
-    }
     let field = "resourceVersionMatch";
-    match (matching, version) {
-        (Some(_), _) if query.get("continue").is_some() => {
-            refuse(ProblemKind::Forbidden, field, "resourceVersionMatch is forbidden when continue is provided")
-        }
-        (Some(_), None) => refuse(ProblemKind::Forbidden, field, "resourceVersionMatch is forbidden unless resourceVersion is provided"),
-        (Some("Exact"), Some("0")) => {
-            refuse(ProblemKind::Forbidden, field, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
-        }
-        (Some(other), _) if other != "Exact" && other != "NotOlderThan" => {
-            let detail = format!("{other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\"");
-            refuse(ProblemKind::NotSupported, field, &detail)
-        }
-        _ => Ok(()),
+    let mut found = Vec::new();
+    let mut forbid = |field: &str, detail: &str| found.push(Problem::new(ProblemKind::Forbidden, field, detail));
+    if matching.is_some() && version.is_none() {
+        forbid(field, "resourceVersionMatch is forbidden unless resourceVersion is provided");
     }
+    if matching.is_some() && query.get("continue").is_some() {
+        forbid(field, "resourceVersionMatch is forbidden when continue is provided");
+    }
+    if matching == Some("Exact") && version == Some("0") {
+        forbid(field, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+    }
+    if query.has("sendInitialEvents") {
+        forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
+    }
+    if let Some(other) = matching.filter(|matching| !["Exact", "NotOlderThan"].contains(matching)) {
+        let detail = format!("{other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\"");
+        found.push(Problem::new(ProblemKind::NotSupported, field, detail));
+    }
+    if found.is_empty() { Ok(()) } else { Err(Status::invalid_options("ListOptions", &found)) }
 }
 
 fn respond_list(call: &Call, accepted: Accepted, entries: &[Entry], metadata: &Value) -> Response {
@@ -211,11 +220,11 @@ fn respond_list(call: &Call, accepted: Accepted, entries: &[Entry], metadata: &V
             if let Some(fields) = metadata.as_object_mut() {
                 fields.retain(|_, value| value != "");
             }
-            table(kind, &objects(), &metadata, include, true, call.server.clock.now())
+            table(accepted.meta, kind, &objects(), &metadata, include, true, call.server.clock.now())
         }
         View::Metadata => {
-            let items: Vec<Value> = objects().iter().map(answer::metadata_only).collect();
-            json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items})
+            let items: Vec<Value> = objects().iter().map(|object| answer::metadata_only(accepted.meta, object)).collect();
+            json!({"kind": "PartialObjectMetadataList", "apiVersion": accepted.meta, "metadata": metadata, "items": items})
         }
     };
     answer::value(accepted.format, StatusCode::OK, &value)
@@ -245,10 +254,21 @@ fn token(revision: u64, after: &str) -> String {
 
 fn parse_token(text: &str) -> Result<(u64, String)> {
     let invalid = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
-    let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|error| invalid(&error.to_string()))?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
+    let text = text.trim_end_matches('=');
+    let illegal = || format!("illegal base64 data at input byte {}", illegal_at(text));
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid(&illegal()))?;
+    if let Some(why) = logic::json::syntax_error(&bytes) {
+        return Err(invalid(&why));
+    }
+    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     match (value["rv"].as_u64(), value["start"].as_str()) {
         (Some(revision), Some(start)) => Ok((revision, start.to_owned())),
         _ => Err(invalid("it has no version and start")),
     }
+}
+
+/// Where a text stops being base64 for URLs.
+fn illegal_at(text: &str) -> usize {
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    text.bytes().position(|byte| !is_digit(byte)).unwrap_or(text.len() - text.len() % 4)
 }

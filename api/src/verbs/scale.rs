@@ -7,6 +7,7 @@ use model::{Copies, Problem, Scale};
 use serde_json::{Value, json};
 
 use super::update::change;
+use crate::admit::Part;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::{answer, body};
@@ -32,7 +33,7 @@ pub async fn scale(call: &Call, method: &Method) -> Result<Response> {
             Status::invalid("autoscaling", "Scale", name, &[problem])
         })?,
     };
-    let entry = change(call, version.transpose()?, false, dry_run, |before| {
+    let entry = change(call, version.transpose()?, Part::Main, dry_run, |before| {
         let mut after = before.clone();
         scale.write(&mut after, replicas)?;
         Ok(after)
@@ -88,8 +89,8 @@ fn wanted(call: &Call, method: &Method, current: &Value) -> Result<Value> {
             let patch: json_patch::Patch = serde_json::from_value(patch).map_err(|error| Status::bad_request(error.to_string()))?;
             json_patch::patch(&mut sent, &patch).map_err(|error| Status::unprocessable(error.to_string()))?;
         }
-        other => {
-            return Err(Status::unsupported_media_type(other, &["application/json-patch+json", "application/merge-patch+json"]));
+        _ => {
+            return Err(Status::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json"]));
         }
     }
     Ok(sent)

@@ -7,6 +7,7 @@ use store::{Compare, Entry, Error, Transaction};
 
 use super::patch::{APPLY, Patch};
 use super::read::respond;
+use crate::admit::Part;
 use crate::query::{FieldValidation, not_a_number};
 use crate::serve::Call;
 use crate::status::{Result, Status};
@@ -15,18 +16,19 @@ use crate::{access, admission, admit, answer, body, claims, custom, object, owne
 /// How often a change without a version is tried again when another writer comes between.
 const TRIES_MAX: usize = 32;
 /// Replaces an object, or its status. Errors: 400, 404, 409, 422.
-pub async fn update(call: &Call, only_status: bool) -> Result<Response> {
+pub async fn update(call: &Call, part: Part) -> Result<Response> {
     let kind = call.kind();
     let accepted = call.accepted()?;
     let dry_run = call.query.dry_run("UpdateOptions")?;
     let mode = call.query.field_validation("UpdateOptions")?;
+    call.query.check_manager("UpdateOptions")?;
     let mut sent = body::object(kind, &call.headers, &call.body)?;
     admit::place(kind, &call.place, &mut sent)?;
     named(call, &sent)?;
     let twice = body::duplicates(&call.headers, &call.body);
     let warnings = admit::shape_of(&call.served, &mut sent, mode, &twice)?;
     let version = sent_version(&sent)?;
-    let entry = change(call, version, only_status, dry_run, |before| {
+    let entry = change(call, version, part, dry_run, |before| {
         if version.is_none() && needs_version(kind) {
             let problem = model::Problem::invalid("metadata.resourceVersion", "0: must be specified for an update");
             let name = before["metadata"]["name"].as_str().unwrap_or_default();
@@ -47,29 +49,41 @@ fn needs_version(kind: &model::Kind) -> bool {
 }
 
 /// Patches an object, or its status. Errors: as for `update`, and 415 for a patch of a type that is not taken.
-pub async fn patch(call: &Call, only_status: bool) -> Result<Response> {
+pub async fn patch(call: &Call, part: Part) -> Result<Response> {
     let kind = call.kind();
     if body::media_type(&call.headers) == APPLY {
-        return super::apply::apply(call, only_status).await;
+        return super::apply::apply(call, part).await;
     }
     let accepted = call.accepted()?;
     let dry_run = call.query.dry_run("PatchOptions")?;
     let mode = call.query.field_validation("PatchOptions")?;
+    call.query.check_manager("PatchOptions")?;
     let patch = Patch::read(call)?;
     let version = patch.version()?;
     let twice = body::duplicates(&call.headers, &call.body);
     let mut warnings = Vec::new();
-    let entry = change(call, version, only_status, dry_run, |before| {
+    let entry = change(call, version, part, dry_run, |before| {
         let mut object = before.clone();
         patch.apply(&call.served.shape, &mut object)?;
         let shown = patch.shown(&object);
         let unreadable = |status| unreadable(&shown, status);
+        if mode == FieldValidation::Strict
+            && let Some(refusal) = patch.unknown().first()
+        {
+            return Err(Status::patch_unreadable(&shown, &format!("strict decoding error: {refusal}")));
+        }
+        if let Some(why) = patch.conversion_problem(&call.served, &object) {
+            return Err(Status::patch_unreadable(&shown, &why));
+        }
         admit::place(kind, &call.place, &mut object).map_err(unreadable)?;
         named(call, &object)?;
         if let Some(uid) = object["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty() && before["metadata"]["uid"] != *uid) {
             return Err(Status::immutable(kind, call.name()?, "metadata.uid", uid));
         }
         warnings = admit::shape_of(&call.served, &mut object, mode, &twice).map_err(unreadable)?;
+        if mode == FieldValidation::Warn {
+            warnings.splice(0..0, patch.unknown());
+        }
         Ok(object)
     })
     .await?;
@@ -105,23 +119,25 @@ pub(super) fn sent_version(object: &Value) -> Result<Option<u64>> {
 pub async fn change(
     call: &Call,
     version: Option<u64>,
-    only_status: bool,
+    part: Part,
     dry_run: bool,
     mut make: impl FnMut(&Value) -> Result<Value>,
 ) -> Result<Entry> {
-    change_owned(call, version, only_status, dry_run, |before| make(before).map(|object| (object, None))).await
+    change_owned(call, version, part, dry_run, |before| make(before).map(|object| (object, None))).await
 }
 
 /// As `change`, where the maker may also say who owns what from here on, as `managedFields`.
 pub async fn change_owned(
     call: &Call,
     version: Option<u64>,
-    only_status: bool,
+    part: Part,
     dry_run: bool,
     mut make: impl FnMut(&Value) -> Result<(Value, Option<Value>)>,
 ) -> Result<Entry> {
     let (kind, name) = (call.kind(), call.name()?);
     let key = call.key(name);
+    // What is sent to these is no object of the kind.
+    let is_other = ["scale", "binding"].contains(&call.place.subresource.as_deref().unwrap_or_default());
     for _ in 0..TRIES_MAX {
         let entry = call.server.store.get(&key, None).await?.ok_or_else(|| Status::not_found(kind, name))?;
         if version.is_some_and(|version| version != entry.modified) {
@@ -130,11 +146,10 @@ pub async fn change_owned(
         let before = call.served.read(&entry);
         let (mut after, owned) = make(&before)?;
         let sent = after["metadata"]["managedFields"].take();
-        let whole = !["scale", "binding"].contains(&call.place.subresource.as_deref().unwrap_or_default());
-        if whole && admission::change(call, "UPDATE", &before, &mut after, dry_run).await? {
+        if !is_other && admission::change(call, "UPDATE", &before, &mut after, dry_run).await? {
             admit::shape(&call.served, &mut after, FieldValidation::Ignore)?;
         }
-        admit::changed_object(&call.served, &before, &mut after, only_status)?;
+        admit::changed_object(&call.served, &before, &mut after, part)?;
         access::check_grant(call, &before, &after).await?;
         if call.place.subresource.as_deref() != Some("binding") {
             admission::validate(call, "UPDATE", &before, &after, dry_run).await?;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use store::{Batch, Entry, Event, ListOptions, Watch};
 
 use super::read::Selection;
-use crate::answer::{Format, View, metadata_only};
+use crate::answer::{Format, View, json, metadata_only};
 use crate::query::not_a_number;
 use crate::registry::Served;
 use crate::serve::Call;
@@ -33,6 +33,7 @@ struct Writer {
     selection: Selection,
     view: View,
     format: Format,
+    meta: &'static str,
     include: Include,
     headed: bool,
 }
@@ -55,7 +56,8 @@ pub async fn watch(call: &Call) -> Result<Response> {
         };
     let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
     let (server, served) = (Arc::clone(&call.server), Arc::clone(&call.served));
-    let mut writer = Writer { server, served, selection, view: accepted.view, format: accepted.format, include, headed: true };
+    let (view, format, meta) = (accepted.view, accepted.format, accepted.meta);
+    let mut writer = Writer { server, served, selection, view, format, meta, include, headed: true };
     let bookmarks = call.query.is_true("allowWatchBookmarks");
     let prefix = object::prefix(kind, call.place.namespace.as_deref());
     let store = &call.server.store;
@@ -83,20 +85,27 @@ pub async fn watch(call: &Call) -> Result<Response> {
 
 fn check_options(call: &Call) -> Result<Option<bool>> {
     let query = &call.query;
-    let refuse = |kind, field: &str, detail: &str| Err(Status::invalid_options("ListOptions", Problem::new(kind, field, detail)));
-    let matching = query.get("resourceVersionMatch");
-    if !query.has("sendInitialEvents") {
-        let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-        return if matching.is_some() { refuse(ProblemKind::Forbidden, "resourceVersionMatch", detail) } else { Ok(None) };
+    let (matching, initial) = (query.get("resourceVersionMatch"), query.has("sendInitialEvents"));
+    let field = "resourceVersionMatch";
+    let mut found = Vec::new();
+    let mut forbid = |detail: &str| found.push(Problem::new(ProblemKind::Forbidden, field, detail));
+    if initial && matching != Some("NotOlderThan") {
+        forbid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
     }
-    match matching {
-        Some("NotOlderThan") => Ok(Some(query.is_true("sendInitialEvents"))),
-        _ => refuse(
-            ProblemKind::Forbidden,
-            "resourceVersionMatch",
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ),
+    if matching.is_some() && !initial {
+        forbid("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
     }
+    if matching.is_some() && query.get("continue").is_some() {
+        forbid("resourceVersionMatch is forbidden when continue is provided");
+    }
+    if let Some(other) = matching.filter(|matching| *matching != "NotOlderThan") {
+        let detail = format!("{other:?}: supported values: \"NotOlderThan\"");
+        found.push(Problem::new(ProblemKind::NotSupported, field, detail));
+    }
+    if !found.is_empty() {
+        return Err(Status::invalid_options("ListOptions", &found));
+    }
+    Ok(initial.then(|| query.is_true("sendInitialEvents")))
 }
 
 fn streamed(format: Format, events: BoxStream<'static, Bytes>) -> Response {
@@ -122,7 +131,9 @@ fn event(out: &mut Vec<u8>, format: Format, event: &str, object: &Value) {
         out.extend_from_slice(&frame);
         return;
     }
-    out.extend_from_slice(format!("{{\"type\":\"{event}\",\"object\":{object}}}\n").as_bytes());
+    out.extend_from_slice(format!("{{\"type\":\"{event}\",\"object\":").as_bytes());
+    out.extend(json(object));
+    out.extend_from_slice(b"}\n");
 }
 
 /// A watch that goes on.
@@ -222,7 +233,7 @@ impl Writer {
                 lines.extend_from_slice(b"}\n");
             }
             View::Whole => event(lines, self.format, name, &self.served.read(entry)),
-            View::Metadata => event(lines, self.format, name, &metadata_only(&self.served.read(entry))),
+            View::Metadata => event(lines, self.format, name, &metadata_only(self.meta, &self.served.read(entry))),
             View::Table => {
                 let row = self.row(entry);
                 event(lines, self.format, name, &row);
@@ -233,7 +244,7 @@ impl Writer {
     fn row(&mut self, entry: &Entry) -> Value {
         let headed = std::mem::take(&mut self.headed);
         let metadata = json!({"resourceVersion": entry.modified.to_string()});
-        table(&self.served.kind, &[self.served.read(entry)], &metadata, self.include, headed, self.server.clock.now())
+        table(self.meta, &self.served.kind, &[self.served.read(entry)], &metadata, self.include, headed, self.server.clock.now())
     }
 
     fn bookmark(&self, revision: u64, initial_end: bool) -> Vec<u8> {
@@ -244,11 +255,10 @@ impl Writer {
         }
         let object = match self.view {
             View::Whole => json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata}),
-            View::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
+            View::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": self.meta, "metadata": metadata}),
             View::Table => {
-                let row =
-                    json!({"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}});
-                json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": revision.to_string()}, "columnDefinitions": null, "rows": [row]})
+                let row = json!({"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": self.meta, "metadata": metadata}});
+                json!({"kind": "Table", "apiVersion": self.meta, "metadata": {"resourceVersion": revision.to_string()}, "columnDefinitions": null, "rows": [row]})
             }
         };
         let mut line = Vec::new();

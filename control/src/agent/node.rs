@@ -5,6 +5,7 @@ use std::time::Duration;
 use client::{Because, Objects, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
+use logic::placement;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +75,8 @@ fn labels(shared: &Shared) -> Value {
         "kubernetes.io/arch": if std::env::consts::ARCH == "x86_64" { "amd64" } else { std::env::consts::ARCH },
     });
     for runtime in &shared.runtimes {
-        labels[format!("runtime.conductor.dev/{}", runtime.name())] = json!("");
+        let value = if runtime.runs_images() { placement::RUNS_IMAGES } else { "" };
+        labels[format!("{}{}", placement::RUNTIME, runtime.name())] = json!(value);
     }
     labels
 }

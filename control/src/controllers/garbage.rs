@@ -10,7 +10,7 @@ use client::{Error, Result};
 use futures::stream::{BoxStream, SelectAll, StreamExt as _};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchParams, Preconditions};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams, Preconditions};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use model::{Cause, labels};
@@ -195,6 +195,9 @@ impl Collector {
     /// An object that is being deleted waits, in the foreground, for its dependents, or lets them go as orphans.
     async fn release(&mut self, uid: &str, known: &Known) -> Result<()> {
         let has = |name: &str| known.finalizers.iter().any(|finalizer| finalizer == name);
+        if has(ORPHAN) || has(FOREGROUND) {
+            self.learn_dependents(uid, known).await?;
+        }
         let dependents = self.dependents(uid);
         if has(ORPHAN) {
             for dependent in dependents {
@@ -214,6 +217,19 @@ impl Collector {
                 }
             }
             self.again.insert(uid.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Asks for dependents that were written so shortly before that no watch has told of them: before an owner goes, none may
+    /// be missed.
+    async fn learn_dependents(&mut self, uid: &str, owner: &Known) -> Result<()> {
+        for (at, resource) in self.resources.clone().iter().enumerate() {
+            let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &owner.namespace, resource);
+            let listed = api.list_metadata(&ListParams::default()).await.map_err(|error| failed("list", &resource.plural, error))?;
+            for object in listed.items.iter().filter(|object| object.owner_references().iter().any(|owner| owner.uid == uid)) {
+                self.learn(at, object);
+            }
         }
         Ok(())
     }

@@ -93,7 +93,7 @@ pub fn version_list(spec: &Value) -> &[Value] {
 fn names(definition: &Value) -> Vec<Problem> {
     let (spec, names) = (&definition["spec"], &definition["spec"]["names"]);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (group, plural, name) = (text(&spec["group"]), text(&names["plural"]), text(&definition["metadata"]["name"]));
+    let group = text(&spec["group"]);
     let mut problems = Vec::new();
     if group.is_empty() {
         problems.push(Problem::required("spec.group", ""));
@@ -123,11 +123,17 @@ fn names(definition: &Value) -> Vec<Problem> {
             problems.extend(check_label(&value).into_iter().map(|why| Problem::invalid(&at, format!("{value:?}: {why}"))));
         }
     }
-    if !plural.is_empty() && !group.is_empty() && name != format!("{plural}.{group}") {
-        problems.push(Problem::invalid("metadata.name", format!("{name:?}: must be spec.names.plural+\".\"+spec.group")));
-    }
     problems.extend(approval(definition, &group));
     problems
+}
+
+/// What is wrong with the name of a new definition: it follows from what is defined.
+pub fn name_problem(definition: &Value) -> Option<Problem> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (group, plural) = (text(&definition["spec"]["group"]), text(&definition["spec"]["names"]["plural"]));
+    let name = text(&definition["metadata"]["name"]);
+    let is_wrong = !plural.is_empty() && !group.is_empty() && name != format!("{plural}.{group}");
+    is_wrong.then(|| Problem::invalid("metadata.name", format!("{name:?}: must be spec.names.plural+\".\"+spec.group")))
 }
 
 /// Groups of Kubernetes' own are not for everybody.
@@ -150,7 +156,7 @@ fn versions(spec: &Value) -> Vec<Problem> {
     let mut problems = Vec::new();
     let stored = versions.iter().filter(|version| version["storage"] == true).count();
     if stored != 1 {
-        let shown = if versions.is_empty() { "null".into() } else { spec["versions"].to_string() };
+        let shown = if versions.is_empty() { "null".into() } else { shown(versions) };
         problems.push(Problem::invalid("spec.versions", format!("{shown}: must have exactly one version marked as storage version")));
     }
     if stored == 0 {
@@ -179,6 +185,21 @@ fn versions(spec: &Value) -> Vec<Problem> {
         problems.extend(selectable(version, schema, &at));
     }
     problems
+}
+
+/// Versions as Kubernetes shows them: what all have in common is kept apart from them.
+fn shown(versions: &[Value]) -> String {
+    let common = |field: &str| versions.iter().all(|version| version[field] == versions[0][field]);
+    let version = |version: &Value| {
+        let part = |field: &str| if common(field) { Value::Null } else { version[field].clone() };
+        serde_json::json!({
+            "Name": version["name"], "Served": version["served"] == true, "Storage": version["storage"] == true,
+            "Deprecated": version["deprecated"] == true, "DeprecationWarning": version["deprecationWarning"], "Schema": part("schema"),
+            "Subresources": part("subresources"), "AdditionalPrinterColumns": part("additionalPrinterColumns"),
+            "SelectableFields": part("selectableFields"),
+        })
+    };
+    Value::from(versions.iter().map(version).collect::<Vec<_>>()).to_string()
 }
 
 fn columns(version: &Value, at: &str) -> Vec<Problem> {

@@ -44,7 +44,11 @@ fn each_wrong_value_is_named_with_what_was_expected() {
             "spec.count: Invalid value: \"number\": spec.count in body must be of type integer: \"number\"",
         ),
         (json!({"size": "small", "ratio": 0.7}), "spec.ratio: Invalid value: 0.7: spec.ratio in body should be a multiple of 0.5"),
-        (json!({"size": "small", "ratio": 0}), "spec.ratio: Invalid value: 0: spec.ratio in body should be greater than 0"),
+        (json!({"size": "small", "ratio": -0.5}), "spec.ratio: Invalid value: -0.5: spec.ratio in body should be greater than 0"),
+        (
+            json!({"size": "small", "ratio": 1}),
+            "spec.ratio: Invalid value: 0: factor MultipleOf declared for spec.ratio must be positive: 0",
+        ),
         (
             json!({"size": "small", "port": [1]}),
             "spec.port: Invalid value: \"array\": spec.port in body must be of type integer,string: \"array\"",
@@ -151,10 +155,7 @@ fn definitions_that_cannot_be_served_are_refused() {
         ),
         (definition(|of| of["spec"]["names"]["kind"] = Value::Null), "spec.names.singular: Required value".into()),
         (definition(|of| of["spec"]["scope"] = json!("Here")), "spec.scope: Unsupported value: \"Here\"".into()),
-        (
-            definition(|of| of["spec"]["versions"][0]["storage"] = json!(false)),
-            "must have exactly one version marked as storage version".into(),
-        ),
+        (definition(|of| of["spec"]["versions"][0]["storage"] = json!(false)), "exactly one version marked as storage version".into()),
         (definition(|of| of["spec"]["conversion"] = json!({"strategy": "Webhook"})), "spec.conversion.strategy: Unsupported value".into()),
         (
             definition(|of| {
@@ -207,7 +208,8 @@ fn definitions_that_cannot_be_served_are_refused() {
             "undeclared reference to 'authorizer'".into(),
         ),
     ] {
-        let texts: Vec<String> = check::problems(&definition).iter().map(ToString::to_string).collect();
+        let texts: Vec<String> =
+            check::name_problem(&definition).iter().chain(&check::problems(&definition)).map(ToString::to_string).collect();
         assert!(texts.iter().any(|text| text.contains(&expected)), "{expected}: {texts:?}");
     }
     assert_eq!(check::problems(&definition(|_| ())), []);

@@ -105,12 +105,18 @@ impl Visit<'_> {
             let words = if exclusive { "less than" } else { "less than or equal to" };
             self.say(ProblemKind::Invalid, path, format!("{value}: {path} in body should be {words} {bound}"));
         }
-        if let Some(factor) = bounds.multiple_of.filter(|factor| !is_multiple(number, *factor)) {
+        // A whole number is measured by the whole part of the factor, as Kubernetes does.
+        let factor = bounds.multiple_of.map(|factor| if value.is_f64() { factor } else { factor.trunc() });
+        if let Some(factor) = factor.filter(|factor| *factor <= 0.0) {
+            let rule = format!("factor MultipleOf declared for {path} must be positive: {factor}");
+            self.say(ProblemKind::Invalid, path, format!("{factor}: {rule}"));
+        } else if let Some(factor) = factor.filter(|factor| !is_multiple(number, *factor)) {
             self.say(ProblemKind::Invalid, path, format!("{value}: {path} in body should be a multiple of {factor}"));
         }
         let most = f64::from(i32::MAX);
         if bounds.format.as_deref() == Some("int32") && (number > most || number < f64::from(i32::MIN)) {
-            self.say(ProblemKind::Invalid, path, format!("{value}: {path} in body should be a 32-bit integer"));
+            // Kubernetes finds this beside the schema and names no field.
+            self.say(ProblemKind::Invalid, "<nil>", format!("\"\": Checked value must be of type integer with format int32 in {path}"));
         }
     }
 

@@ -2,6 +2,8 @@
 
 pub mod apply;
 pub mod core_types;
+pub mod order;
+pub mod reading;
 pub mod shape;
 pub mod strategic;
 pub mod tidy;

@@ -1,6 +1,7 @@
-//! What Kubernetes' own types leave out: lists and maps without items, zeros that mean nothing.
+//! What Kubernetes' own types leave out, and what not: lists and maps without items and zeros that mean nothing go, but some fields
+//! are there in every object.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::core_types::{Field, Many, Type, fields};
 
@@ -8,6 +9,65 @@ use super::core_types::{Field, Many, Type, fields};
 pub fn tidy(message: &str, object: &mut Value) {
     if let (Value::Object(object), Some(fields)) = (object, fields(message)) {
         tidy_fields(fields, object);
+        for (name, form) in always_there(message) {
+            let empty = match form {
+                Empty::Null => Value::Null,
+                Empty::Text => json!(""),
+                Empty::Object => json!({}),
+            };
+            object.entry(*name).or_insert(empty);
+        }
+    }
+}
+
+/// Takes out of an object the fields that it has only because every object of its type has them.
+pub fn without_always_there(message: &str, object: &mut Value) {
+    let Some(object) = object.as_object_mut() else { return };
+    for (name, form) in always_there(message) {
+        let is_empty = |value: &Value| match form {
+            Empty::Null => value.is_null(),
+            Empty::Text => value == "",
+            Empty::Object => value.as_object().is_some_and(Map::is_empty),
+        };
+        if object.get(*name).is_some_and(is_empty) {
+            object.shift_remove(*name);
+        }
+    }
+}
+
+/// How a field without a value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Empty {
+    /// As null.
+    Null,
+    /// As a text.
+    Text,
+    /// As an object.
+    Object,
+}
+
+/// The fields that every object of a type has, and what they hold when nobody said anything.
+pub fn always_there(message: &str) -> &'static [(&'static str, Empty)] {
+    match message {
+        "core.ContainerStateRunning" => &[("startedAt", Empty::Null)],
+        "core.ContainerStateTerminated" => &[("startedAt", Empty::Null), ("finishedAt", Empty::Null)],
+        "core.ContainerStatus" => {
+            &[("state", Empty::Object), ("lastState", Empty::Object), ("image", Empty::Text), ("imageID", Empty::Text)]
+        }
+        "core.Event" => &[
+            ("involvedObject", Empty::Object),
+            ("source", Empty::Object),
+            ("firstTimestamp", Empty::Null),
+            ("lastTimestamp", Empty::Null),
+            ("eventTime", Empty::Null),
+            ("reportingComponent", Empty::Text),
+            ("reportingInstance", Empty::Text),
+        ],
+        "core.NamespaceCondition" => &[("lastTransitionTime", Empty::Null)],
+        "core.NodeCondition" => &[("lastHeartbeatTime", Empty::Null), ("lastTransitionTime", Empty::Null)],
+        "core.PodCondition" => &[("lastProbeTime", Empty::Null), ("lastTransitionTime", Empty::Null)],
+        "rbac.ClusterRole" | "rbac.Role" => &[("rules", Empty::Null)],
+        _ => &[],
     }
 }
 
@@ -63,5 +123,19 @@ mod tests {
                 "containers": [{"name": "", "env": [{"name": "X"}], "resources": {}}], "ours": []},
         });
         assert_eq!(pod, expected);
+    }
+
+    #[test]
+    fn some_fields_are_always_there() {
+        let mut event = json!({"metadata": {}, "reason": "", "source": {"component": "c"}});
+        tidy("core.Event", &mut event);
+        assert_eq!((&event["source"]["component"], &event["reportingComponent"], event.get("reason")), (&json!("c"), &json!(""), None));
+        assert_eq!(event.get("eventTime"), Some(&Value::Null));
+        let mut pod = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        tidy("core.Pod", &mut pod);
+        assert!(pod["status"]["conditions"][0].as_object().unwrap().contains_key("lastProbeTime"));
+        for (message, name) in [("core.Event", "eventTime"), ("core.PodCondition", "lastProbeTime"), ("rbac.Role", "rules")] {
+            assert!(fields(message).unwrap().iter().any(|field| field.name == name), "{message}");
+        }
     }
 }

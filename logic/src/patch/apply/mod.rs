@@ -8,6 +8,8 @@ mod changes;
 mod check;
 mod fields;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use serde_json::{Map, Value, json};
