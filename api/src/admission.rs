@@ -53,7 +53,7 @@ impl FromObjects for Asked {
 
 /// What is told beside an answer.
 #[derive(Debug, Default)]
-pub struct Remarks {
+pub struct Aside {
     /// To whoever asked.
     pub warnings: Vec<String>,
     /// To whoever reads the audit log.

@@ -109,14 +109,14 @@ impl Api {
         let _ = self.server.audit.set(log);
     }
 
-    /// Has `/metrics` tell these numbers after the API's own. The first that are named are told.
-    pub fn tell_numbers(&self, numbers: Numbers) {
-        let _ = self.server.numbers.set(numbers);
-    }
-
     /// Has webhooks called so. Without it every call fails. The first caller that is named is used.
     pub fn call_webhooks_by(&self, caller: Arc<dyn WebhookCaller>) {
         let _ = self.server.webhooks.set(caller);
+    }
+
+    /// Has `/metrics` tell these numbers after the API's own. The first that are named are told.
+    pub fn tell_numbers(&self, numbers: Numbers) {
+        let _ = self.server.numbers.set(numbers);
     }
 
     /// The API for callers that prove who they are with a bearer token, or stay anonymous.

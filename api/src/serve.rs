@@ -14,7 +14,7 @@ use model::metrics::Text;
 use store::Transaction;
 
 use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
-use crate::admission::{Notes, Remarks};
+use crate::admission::{Aside, Notes};
 use crate::admit::Part;
 use crate::audit::{Attempt, Origin};
 use crate::form::Form;
@@ -44,7 +44,7 @@ pub struct Call {
     pub extensions: http::Extensions,
     pub body: Bytes,
     /// What is told beside the answer.
-    pub told: Mutex<Remarks>,
+    pub aside: Mutex<Aside>,
 }
 
 impl Call {
@@ -54,8 +54,8 @@ impl Call {
     }
 
     /// Adds to what is told beside the answer.
-    pub fn tell(&self, add: impl FnOnce(&mut Remarks)) {
-        add(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
+    pub fn tell(&self, add: impl FnOnce(&mut Aside)) {
+        add(&mut self.aside.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The kind.
@@ -143,9 +143,9 @@ async fn route(server: Arc<Server>, request: Request<Body>, told: &mut Told) -> 
     told.resource = Some((verb(&parts.method, &place, is_watch), place.group.clone(), named(&served, &place)));
     let body = read(body).await?;
     let mut call =
-        Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body, told: Mutex::default() };
+        Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body, aside: Mutex::default() };
     for _ in 0..TRIES_MAX {
-        call.tell(|told| *told = Remarks::default());
+        call.tell(|aside| *aside = Aside::default());
         match dispatch(&call, &parts.method, is_watch).await {
             // Its definition changed between the reading of the object and the writing of it.
             Err(status) if status == Status::redefined() => {
@@ -173,6 +173,14 @@ async fn route(server: Arc<Server>, request: Request<Body>, told: &mut Told) -> 
     Err(Status::redefined())
 }
 
+/// Puts beside an answer what is told with it.
+fn beside(response: &mut Response, told: &mut Aside) {
+    answer::warn(response, &told.warnings);
+    if !told.notes.is_empty() {
+        response.extensions_mut().insert(Notes(std::mem::take(&mut told.notes)));
+    }
+}
+
 /// The resource of a request with its subresource; clients can make up no further names.
 fn named(served: &Served, place: &Place) -> String {
     let is_known = |name: &str| ["status", "scale"].contains(&name) || served.kind.subresources.iter().any(|(other, _)| other == name);
@@ -180,14 +188,6 @@ fn named(served: &Served, place: &Place) -> String {
         None => place.resource.clone(),
         Some(name) if is_known(name) => format!("{}/{name}", place.resource),
         Some(_) => format!("{}/unknown", place.resource),
-    }
-}
-
-/// Puts beside an answer what is told with it.
-fn beside(response: &mut Response, told: &mut Remarks) {
-    answer::warn(response, &told.warnings);
-    if !told.notes.is_empty() {
-        response.extensions_mut().insert(Notes(std::mem::take(&mut told.notes)));
     }
 }
 

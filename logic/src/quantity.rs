@@ -14,6 +14,24 @@ pub fn thousandths(text: &str) -> Option<u64> {
     u64::try_from(digits.checked_mul(1_000)?.checked_mul(times)?.div_ceil(over)).ok()
 }
 
+/// An amount in billionths, negative ones too, cut off below; `None` for what is no amount or is beyond counting.
+pub fn billionths(text: &str) -> Option<i128> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || whole.len() > 20 || fraction.len() > 9 {
+        return None;
+    }
+    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+    let (times, over) = scale(suffix)?;
+    let over = over.checked_mul(10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?)?;
+    i128::try_from(digits.checked_mul(times)?.checked_mul(1_000_000_000)? / over).ok().map(|amount| amount * sign)
+}
+
 /// Whether a text without a sign is an amount, however large.
 pub fn is_quantity(text: &str) -> bool {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -42,7 +42,7 @@ pub async fn evict(call: &Call) -> Result<Response> {
         headers,
         extensions: http::Extensions::new(),
         body: options.to_string().into(),
-        told: Mutex::default(),
+        aside: Mutex::default(),
     };
     let deleted = delete(&deletion).await;
     deletion.tell(|inner| call.tell(|told| *told = std::mem::take(inner)));

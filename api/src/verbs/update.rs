@@ -136,6 +136,8 @@ pub async fn change_owned(
 ) -> Result<Entry> {
     let (kind, name) = (call.kind(), call.name()?);
     let key = call.key(name);
+    // What is sent to these is no object of the kind.
+    let is_other = ["scale", "binding"].contains(&call.place.subresource.as_deref().unwrap_or_default());
     for _ in 0..TRIES_MAX {
         let entry = call.server.store.get(&key, None).await?.ok_or_else(|| Status::not_found(kind, name))?;
         if version.is_some_and(|version| version != entry.modified) {
@@ -144,8 +146,7 @@ pub async fn change_owned(
         let before = call.served.read(&entry);
         let (mut after, owned) = make(&before)?;
         let sent = after["metadata"]["managedFields"].take();
-        let whole = !["scale", "binding"].contains(&call.place.subresource.as_deref().unwrap_or_default());
-        if whole && admission::change(call, "UPDATE", &before, &mut after, dry_run).await? {
+        if !is_other && admission::change(call, "UPDATE", &before, &mut after, dry_run).await? {
             admit::shape(&call.served, &mut after, FieldValidation::Ignore)?;
         }
         admit::changed_object(&call.served, &before, &mut after, part)?;

@@ -66,6 +66,19 @@ pub(super) const NAMES: &[&str] = &[
     "first",
     "last",
     "strings.quote",
+    "flatten",
+    "duration",
+    "timestamp",
+    "getFullYear",
+    "getMonth",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+    "getMilliseconds",
 ];
 
 /// Adds them to a context.
@@ -82,6 +95,7 @@ pub(super) fn add(context: &mut Context<'_, '_>) {
         context.add_function("max", |This(list): This<List>| extreme("max", &list, std::cmp::Ordering::Greater)),
     ];
     debug_assert!(added.iter().all(|result| result.is_ok()), "no function is there twice");
+    super::library::add(context);
 }
 
 fn refuse(function: &str, message: impl Into<String>) -> ExecutionError {
@@ -130,7 +144,7 @@ fn find_all(This(text): This<Text>, wanted: Text) -> Result<Value> {
     Ok(Value::from(found))
 }
 
-fn is_url(text: &str) -> bool {
+pub(super) fn is_url(text: &str) -> bool {
     let scheme = text.split_once("://").is_some_and(|(scheme, rest)| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
             && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))

@@ -5,12 +5,13 @@
 
 mod check;
 mod functions;
+mod library;
 mod program;
 mod types;
 
 pub use cel::Value as CelValue;
 pub use check::{Rule, Rules, check, compile};
-pub use program::{Budget, Program, Variables, to_cel};
+pub use program::{Budget, Program, Variables, time, to_cel};
 pub use types::{Known, problem as type_problem};
 
 #[cfg(test)]

@@ -166,6 +166,12 @@ pub fn to_cel(value: &Value) -> cel::Value {
     }
 }
 
+/// A text that a schema calls a time or a day, as an expression sees it; one that is none stays a text.
+pub fn time(text: &str) -> cel::Value {
+    let whole = if text.contains(['T', 't']) { text.to_owned() } else { format!("{text}T00:00:00Z") };
+    chrono::DateTime::parse_from_rfc3339(&whole).map_or_else(|_| cel::Value::from(text), cel::Value::Timestamp)
+}
+
 /// What an expression may cost, whatever it is evaluated over.
 #[derive(Debug, Clone, Default)]
 struct Measure {

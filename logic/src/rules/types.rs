@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use cel::common::ast::{Expr, IdedExpr};
 use serde_json::Value;
 
-use super::functions;
 use super::program::children;
+use super::{functions, library};
 
 /// What is known of the variables of an expression: their schema, where they have one.
 pub type Known<'a> = HashMap<String, Option<&'a Value>>;
@@ -26,7 +26,7 @@ pub fn problem(expression: &IdedExpr, known: &Known<'_>) -> Option<String> {
         }),
         Expr::Call(call) => {
             let is_operator = call.func_name.contains('_') || call.func_name.starts_with('@');
-            if !is_operator && !functions::NAMES.contains(&call.func_name.as_str()) {
+            if !is_operator && !functions::NAMES.contains(&call.func_name.as_str()) && !library::NAMES.contains(&call.func_name.as_str()) {
                 return Some(format!("undeclared reference to '{}' (a function that there is not here)", call.func_name));
             }
             let is_namespace =

@@ -69,9 +69,6 @@ fn volume_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
             let detail = "may not specify more than 1 volume type";
             found.push(Problem::new(ProblemKind::Forbidden, format!("{field}.{source}"), detail));
         }
-        if sources.is_empty() {
-            found.push(Problem::required(field, "must specify a volume type"));
-        }
     }
 }
 
