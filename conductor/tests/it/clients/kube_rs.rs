@@ -126,7 +126,7 @@ async fn one_of_many_leads() {
     let client = server.client().await;
     let leases = Api::<Lease>::default_namespaced(client);
     let metadata = ObjectMeta { name: Some("leader".into()), ..ObjectMeta::default() };
-    leases.create(&PostParams::default(), &Lease { metadata, spec: None, ..Lease::default() }).await.unwrap();
+    leases.create(&PostParams::default(), &Lease { metadata, spec: None }).await.unwrap();
     let names: Vec<String> = (0..16).map(|at| format!("candidate-{at}")).collect();
     let taken = futures::future::join_all(names.iter().map(|name| take(&leases, name))).await;
     assert_eq!(taken.iter().filter(|taken| **taken).count(), 1, "{taken:?}");
