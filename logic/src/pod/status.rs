@@ -38,6 +38,8 @@ pub fn status(observed: &Observed) -> PodStatus {
         reason: old.and_then(|old| old.reason.clone()),
         message: old.and_then(|old| old.message.clone()),
         observed_generation: observed.pod.metadata.generation,
+        // Said by the server: to leave it out would be to take it away, again and again.
+        qos_class: old.and_then(|old| old.qos_class.clone()),
         ..PodStatus::default()
     }
 }
