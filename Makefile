@@ -13,6 +13,11 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := $(TARGET)/tools
 export CONDUCTOR_TEST_KUBECTL ?= $(abspath $(TOOLS)/bin/kubectl)
 
+# What is built for release does not depend on where: two builds are the same bytes.
+CARGO_HOME_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
+build demo demo-stop bench: export RUSTFLAGS := --remap-path-prefix=$(CURDIR)=/conductor --remap-path-prefix=$(CARGO_HOME_DIR)=/cargo $(RUSTFLAGS)
+build demo demo-stop bench: export CFLAGS := -DMI_DEFAULT_ARENA_EAGER_COMMIT=0 -ffile-prefix-map=$(CURDIR)=/conductor -ffile-prefix-map=$(CARGO_HOME_DIR)=/cargo
+
 .PHONY: help
 help: ## Show this
 	@echo 'make TARGET, where TARGET is one of'
@@ -20,7 +25,24 @@ help: ## Show this
 
 .PHONY: build
 build: need ## Build the binary, target/release/conductor
-	cargo build --release --locked -p conductor
+	cargo build $(PROFILE) --locked -p $(PACKAGE)
+
+# What `build` builds; smaller things show the same sooner.
+PACKAGE ?= conductor
+PROFILE ?= --release
+
+.PHONY: reproducible
+reproducible: need ## Build twice, in two places, and compare the bytes
+	@rm -rf $(TARGET)/twice
+	@for place in here there-and-longer; do \
+		mkdir -p $(TARGET)/twice/$$place; \
+		git archive HEAD | tar -x -C $(TARGET)/twice/$$place; \
+		env -u CARGO_TARGET_DIR $(MAKE) -C $(TARGET)/twice/$$place build; \
+	done
+	@find $(TARGET)/twice/here/target/*/$(PACKAGE) -type f | while read -r one; do \
+		cmp "$$one" "$${one/here/there-and-longer}" && sha256sum "$$one"; \
+	done
+	@rm -rf $(TARGET)/twice
 
 .PHONY: demo
 demo: need ## See a Service change under load without a failed request; needs no root
@@ -41,6 +63,8 @@ test: need tools ## Check and test everything
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	@echo '== each crate by itself'
 	cargo xtask alone
+	@echo '== licences'
+	cargo xtask licences
 	@echo '== tests, with $(CONDUCTOR_TEST_KUBECTL)'
 	cargo build --locked --workspace --all-features --bins
 	@if cargo nextest --version >/dev/null 2>&1; then \
@@ -50,6 +74,10 @@ test: need tools ## Check and test everything
 		awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
 			END { printf "all tests: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' $(TARGET)/test.log; \
 	fi
+
+.PHONY: soak
+soak: need ## Kill servers, shims and programs at random for ten minutes; CONDUCTOR_TEST_SEED=N does the same again
+	CONDUCTOR_TEST_SOAK_SECONDS=$${CONDUCTOR_TEST_SOAK_SECONDS:-600} cargo test --locked -p conductor --test it -- soak:: --nocapture
 
 .PHONY: bench
 bench: need ## Measure beside peers; needs haproxy, wrk and etcd

@@ -32,6 +32,11 @@ pub use policies::Policies;
 pub use reviews::answer as answer_review;
 pub use token_requests::create as create_token;
 
+/// Whether a user is a controller or the agent of this process, by name.
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with("system:conductor:")
+}
+
 /// The group of everybody who said who they are.
 const AUTHENTICATED: &str = "system:authenticated";
 /// The group of those who may do everything.

@@ -232,6 +232,9 @@ fn finish(served: &Served, before: Option<&Value>, object: &mut Value, part: Par
     let mut problems = name_problems(kind, &object["metadata"]);
     let foreign = kind.defined || model::custom_resource_definition::is_definition(kind);
     problems.extend(logic::metadata::problems(&object["metadata"], !foreign));
+    if before.is_none() {
+        problems.extend((kind.validate_new)(object));
+    }
     problems.extend((kind.validate)(object));
     problems.extend(checks::problems(kind, object, before.is_none()));
     if let Some(before) = before.filter(|_| part == Part::Main) {
@@ -305,7 +308,7 @@ fn same_spec(kind: &Kind, before: &Value, after: &Value) -> bool {
 
 /// 422 for an object.
 pub fn invalid(kind: &Kind, object: &Value, problems: &[Problem]) -> Status {
-    Status::invalid(&kind.group, &kind.kind, object["metadata"]["name"].as_str().unwrap_or_default(), problems)
+    Status::invalid(kind.kept_group(), &kind.kind, object["metadata"]["name"].as_str().unwrap_or_default(), problems)
 }
 
 /// A time as objects carry it: RFC 3339, whole seconds, UTC.

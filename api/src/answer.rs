@@ -3,10 +3,12 @@
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, WARNING};
+use http::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH, RETRY_AFTER, WARNING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
+use crate::protobuf;
 use crate::status::{Result, Status};
 
 /// The version of tables and metadata that is given when none is asked for.
@@ -19,6 +21,8 @@ pub enum Format {
     Json,
     /// YAML.
     Yaml,
+    /// Kubernetes' protobuf.
+    Protobuf,
 }
 
 /// How much of each object an answer holds.
@@ -47,15 +51,19 @@ impl Accepted {
     /// Whole objects as JSON.
     pub const WHOLE: Self = Self { format: Format::Json, view: View::Whole, meta: META };
 
-    /// The first form in the Accept header that can be given. Errors: 406.
-    pub fn from_headers(headers: &HeaderMap) -> Result<Self> {
-        let text = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if text.trim().is_empty() {
+    /// The form that the Accept header likes best of those that can be given; `protobuf` says whether whole objects have that
+    /// form. Errors: 406.
+    pub fn from_headers(headers: &HeaderMap, protobuf: bool) -> Result<Self> {
+        let ranges = ranges(headers);
+        if ranges.is_empty() {
             return Ok(Self::WHOLE);
         }
-        text.split(',')
-            .find_map(Self::from_range)
-            .ok_or_else(|| Status::not_acceptable("application/json, application/yaml, application/vnd.kubernetes.protobuf"))
+        ranges.into_iter().filter_map(Self::from_range).find(|accepted| accepted.can_be_given(protobuf)).ok_or_else(Status::not_acceptable)
+    }
+
+    /// Tables are JSON or YAML; metadata has every form.
+    fn can_be_given(self, protobuf: bool) -> bool {
+        self.format != Format::Protobuf || self.view == View::Metadata || (self.view == View::Whole && protobuf)
     }
 
     fn from_range(range: &str) -> Option<Self> {
@@ -63,6 +71,7 @@ impl Accepted {
         let format = match parts.next()? {
             "application/json" | "*/*" | "application/*" => Format::Json,
             "application/yaml" => Format::Yaml,
+            protobuf::MEDIA_TYPE => Format::Protobuf,
             _ => return None,
         };
         let version = parts.clone().find_map(|part| part.strip_prefix("v=")).unwrap_or("v1");
@@ -80,11 +89,44 @@ impl Accepted {
     }
 }
 
+/// What an Accept header asks for, best first: by weight, then what is named before what is any.
+pub fn ranges(headers: &HeaderMap) -> Vec<&str> {
+    let text = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut ranges: Vec<&str> = text.split(',').map(str::trim).filter(|range| !range.is_empty()).collect();
+    let weight = |range: &str| {
+        let weight = range.split(';').find_map(|part| part.trim().strip_prefix("q=")?.parse::<f32>().ok()).unwrap_or(1.0);
+        ((1.0 - weight.clamp(0.0, 1.0)) * 1_000.0) as u32
+    };
+    let vague = |range: &str| range.split(';').next().unwrap_or_default().matches('*').count();
+    ranges.sort_by_key(|range| (weight(range), vague(range)));
+    ranges
+}
+
+/// The format of a refusal: the first that a Status can be given in, JSON if there is none.
+pub fn format_of_refusal(headers: &HeaderMap) -> Format {
+    let accepted = ranges(headers).into_iter().filter_map(Accepted::from_range).find(|accepted| accepted.view == View::Whole);
+    accepted.map_or(Format::Json, |accepted| accepted.format)
+}
+
+/// A refusal.
+pub fn refusal(format: Format, status: &Status) -> Response {
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = value(format, code, &status.to_value());
+    if let Some(seconds) = status.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
 /// An answer with a JSON value.
 pub fn value(format: Format, code: StatusCode, value: &Value) -> Response {
     match format {
         Format::Json => json_bytes(format, code, json(value)),
         Format::Yaml => bytes(code, "application/yaml", logic::yaml::write(value).into()),
+        Format::Protobuf => match protobuf::encode(value) {
+            Some(encoded) => bytes(code, protobuf::MEDIA_TYPE, encoded.into()),
+            None => bytes(code, "application/json", value.to_string().into()),
+        },
     }
 }
 
@@ -93,14 +135,14 @@ pub fn json(value: &Value) -> Vec<u8> {
     logic::json::escaped(value.to_string().into_bytes())
 }
 
-/// An answer with JSON bytes, which end a line, or are turned into YAML where that was asked for.
+/// An answer with JSON bytes, which end a line, or are turned into another format where that was asked for.
 pub fn json_bytes(format: Format, code: StatusCode, mut json: Vec<u8>) -> Response {
     match format {
         Format::Json => {
             json.push(b'\n');
             bytes(code, "application/json", json.into())
         }
-        Format::Yaml => value(format, code, &serde_json::from_slice(&json).unwrap_or_default()),
+        Format::Yaml | Format::Protobuf => value(format, code, &serde_json::from_slice(&json).unwrap_or_default()),
     }
 }
 
@@ -110,6 +152,18 @@ pub fn bytes(code: StatusCode, content_type: &'static str, bytes: Bytes) -> Resp
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// A word that changes with what is answered, as ETag has it.
+pub fn tag(content: &[u8]) -> String {
+    let digest = Sha256::digest(content);
+    format!("\"{}\"", digest.iter().map(|byte| format!("{byte:02X}")).collect::<String>())
+}
+
+/// Whether the caller has what bears this tag already.
+pub fn has_tag(headers: &HeaderMap, tag: &str) -> bool {
+    let sent = headers.get(IF_NONE_MATCH).and_then(|sent| sent.to_str().ok()).unwrap_or_default();
+    sent.split(',').any(|sent| sent.trim().trim_start_matches("W/") == tag || sent.trim() == "*")
 }
 
 /// Adds a warning header for each text.
@@ -133,17 +187,23 @@ mod tests {
 
     #[test]
     fn the_first_form_that_can_be_given_is_given() {
-        let accepted = |text: &str| {
+        let accepted = |text: &str, protobuf: bool| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, text.parse().unwrap());
-            Accepted::from_headers(&headers)
+            Accepted::from_headers(&headers, protobuf)
         };
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
-        assert_eq!(accepted(table).unwrap().view, View::Table);
-        assert_eq!(accepted("application/vnd.kubernetes.protobuf, */*").unwrap(), Accepted::WHOLE);
-        assert_eq!(accepted("application/json;as=Table;v=v1beta1;g=meta.k8s.io").unwrap().meta, "meta.k8s.io/v1beta1");
-        assert_eq!(accepted("application/json;as=Table;v=v9").unwrap_err().code, 406);
-        assert_eq!(accepted("application/yaml").unwrap().format, Format::Yaml);
-        assert_eq!(accepted("text/html").unwrap_err().code, 406);
+        assert_eq!(accepted(table, true).unwrap().view, View::Table);
+        let (protobuf, table) =
+            ("application/vnd.kubernetes.protobuf, */*", "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io");
+        assert_eq!(accepted(protobuf, false).unwrap(), Accepted::WHOLE);
+        assert_eq!(accepted(protobuf, true).unwrap().format, Format::Protobuf);
+        assert_eq!(accepted(table, true).unwrap_err().code, 406);
+        assert_eq!(accepted(&table.replace("Table", "PartialObjectMetadata"), false).unwrap().format, Format::Protobuf);
+        assert_eq!(accepted("application/json;as=Table;v=v1beta1;g=meta.k8s.io", true).unwrap().meta, "meta.k8s.io/v1beta1");
+        assert_eq!(accepted("application/json;as=Table;v=v9", true).unwrap_err().code, 406);
+        assert_eq!(accepted("application/json;q=0.5, application/yaml", true).unwrap().format, Format::Yaml);
+        assert_eq!(accepted("*/*, application/yaml", true).unwrap().format, Format::Yaml);
+        assert_eq!(accepted("text/html", true).unwrap_err().code, 406);
     }
 }

@@ -9,6 +9,7 @@ use crate::User;
 use crate::access;
 use crate::path::Place;
 use crate::query::Query;
+use crate::requests::Shown;
 
 /// A request extension: where a request comes from, as whoever accepted the connection saw it.
 #[derive(Debug, Clone)]
@@ -32,7 +33,7 @@ pub struct Attempt {
 
 impl Attempt {
     /// What is told of a request; `None` for one that only reads or asks.
-    pub fn of(method: &Method, path: &str, query: &Query, origin: Option<&Origin>) -> Option<Self> {
+    pub fn of(id: &str, method: &Method, path: &str, query: &Query, origin: Option<&Origin>) -> Option<Self> {
         let place = Place::parse(path)?;
         let talks = place.subresource.as_deref().is_some_and(|name| ["exec", "attach", "portforward"].contains(&name));
         let asks = [model::review::AUTHENTICATION, model::review::AUTHORIZATION].contains(&place.group.as_str());
@@ -42,7 +43,7 @@ impl Attempt {
         }
         let verb = access::verb(method, &place, query.is_true("watch"));
         let from = origin.map(|origin| origin.0.clone()).unwrap_or_default();
-        Some(Self { id: uuid::Uuid::new_v4().to_string(), verb, place, from })
+        Some(Self { id: id.to_owned(), verb, place, from })
     }
 
     /// Tells what came of it. Requests of our own controllers are left out: their writes name their cause in the object.
@@ -50,7 +51,7 @@ impl Attempt {
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             response.headers_mut().insert("audit-id", id);
         }
-        if by.is_some_and(|(user, _)| user.name.starts_with("system:conductor:")) {
+        if by.is_some_and(|(user, _)| access::is_ours(&user.name)) {
             return;
         }
         let resource = match &self.place.subresource {
@@ -62,6 +63,9 @@ impl Attempt {
             "group": self.place.group, "resource": resource, "namespace": self.place.namespace, "name": self.place.name,
             "request": self.id, "code": response.status().as_u16(),
         });
+        if let Some(Shown(entry)) = response.extensions().get::<Shown>() {
+            line["version"] = json!(entry.modified.to_string());
+        }
         if let Some((user, taken_for)) = by.filter(|(user, taken_for)| user != taken_for) {
             line["user"] = json!(user.name);
             line["as"] = json!(taken_for.name);

@@ -28,6 +28,8 @@ pub struct Custom {
     definition: String,
     /// The schema, as it was written.
     written: Value,
+    /// The fields that selectors may name, as OpenAPI tells them; null for none.
+    selectable: Value,
     /// The revision at which the schemas of the definition last changed.
     since: u64,
 }
@@ -152,7 +154,32 @@ fn custom(definition: &Value, version: &Value, since: u64) -> Custom {
         warning: deprecated,
         definition: definition["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
         written: schema.clone(),
+        selectable: selectable(version),
         since,
+    }
+}
+
+fn selectable(version: &Value) -> Value {
+    let fields = version["selectableFields"].as_array().into_iter().flatten();
+    let paths: Vec<Value> =
+        fields.filter_map(|field| field["jsonPath"].as_str()).map(|path| json!({"fieldPath": path.trim_start_matches('.')})).collect();
+    if paths.is_empty() { Value::Null } else { json!(paths) }
+}
+
+/// A number or a text is told in words that every reader of OpenAPI knows.
+fn say_int_or_string(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true))
+                && !fields.contains_key("anyOf")
+                && !fields.contains_key("allOf")
+            {
+                fields.insert("anyOf".into(), json!([{"type": "integer"}, {"type": "string"}]));
+            }
+            fields.values_mut().for_each(say_int_or_string);
+        }
+        Value::Array(items) => items.iter_mut().for_each(say_int_or_string),
+        _ => {}
     }
 }
 
@@ -176,12 +203,19 @@ impl Custom {
     pub fn described(&self, kind: &Kind, generator: &mut SchemaGenerator) -> Value {
         let reversed: Vec<&str> = kind.group.rsplit('.').collect();
         let name = format!("{}.{}.{}", reversed.join("."), kind.version, kind.kind);
-        let metadata = generator.subschema_for::<ObjectMeta>().to_value();
+        let metadata = json!({
+            "allOf": [generator.subschema_for::<ObjectMeta>()],
+            "description": "Standard object's metadata: names, labels, annotations, owners and finalizers.",
+        });
         let mut schema = self.written.clone();
         let api = "APIVersion defines the versioned schema of this representation of an object.";
         schema["properties"]["apiVersion"] = json!({"type": "string", "description": api});
         schema["properties"]["kind"] = json!({"type": "string", "description": "Kind is the resource that this object represents."});
         schema["properties"]["metadata"] = metadata;
+        if !self.selectable.is_null() {
+            schema["x-kubernetes-selectable-fields"] = self.selectable.clone();
+        }
+        say_int_or_string(&mut schema);
         if let Ok(schema) = serde_json::from_value::<Map<String, Value>>(schema) {
             generator.definitions_mut().insert(name.clone(), Value::Object(schema));
         }

@@ -3,62 +3,84 @@
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use model::Kind;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::access;
-use crate::answer::{self, Accepted, Format};
+use crate::answer::{self, Accepted, Format, View};
 use crate::registry::{Registry, Served};
 use crate::serve::page_not_found;
-use crate::status::Result;
+use crate::status::{Result, Status};
+use crate::{access, protobuf};
 
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const AGGREGATED: &str = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 /// The version of Kubernetes whose clients this API was made for.
 const KUBERNETES: (&str, &str) = ("1", "36");
 
-/// Serves a path that is about no resource.
+/// Serves a path that is about no resource. Errors: 406.
 pub fn serve(registry: &Registry, path: &str, headers: &HeaderMap) -> Result<Response> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let body = match segments.as_slice() {
-        [] => roots(registry),
-        ["version"] => version(),
-        ["api"] if wants_aggregated(headers) => return Ok(aggregated(&groups(registry, true))),
-        ["apis"] if wants_aggregated(headers) => return Ok(aggregated(&groups(registry, false))),
-        ["api"] => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
-        ["apis"] => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": named_groups(registry)}),
-        ["api", version] => match resources(registry, "", version) {
-            Some(list) => list,
-            None => return Ok(page_not_found()),
-        },
-        ["apis", group] => match group_of(registry, group) {
-            Some(found) => typed("APIGroup", "v1", found),
-            None => return Ok(page_not_found()),
-        },
-        ["apis", group, version] => match resources(registry, group, version) {
-            Some(list) => list,
-            None => return Ok(page_not_found()),
-        },
-        _ => return Ok(page_not_found()),
+        // These two are JSON, whatever is asked for.
+        [] => return Ok(answer::value(Format::Json, StatusCode::OK, &roots(registry))),
+        ["version"] => return Ok(answer::value(Format::Json, StatusCode::OK, &version())),
+        ["api" | "apis"] if let Some(form) = aggregated_form(headers) => {
+            return Ok(aggregated(groups(registry, segments == ["api"]), form, headers));
+        }
+        ["api"] => Some(json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})),
+        ["apis"] => Some(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": named_groups(registry)})),
+        ["api", version] => resources(registry, "", version),
+        ["apis", group] => group_of(registry, group).map(|found| typed("APIGroup", "v1", found)),
+        ["apis", group, version] => resources(registry, group, version),
+        _ => None,
     };
-    Ok(answer::value(Accepted::from_headers(headers)?.format, StatusCode::OK, &body))
+    let Some(body) = body else { return Ok(page_not_found()) };
+    if body["kind"] == "APIResourceList" && !any_form_is_known(headers) {
+        return Err(Status::no_such_representation());
+    }
+    let accepted = Accepted::from_headers(headers, true)?;
+    if accepted.view != View::Whole {
+        return Err(Status::not_acceptable());
+    }
+    Ok(answer::value(accepted.format, StatusCode::OK, &body))
 }
 
-fn wants_aggregated(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    accept.split(',').any(|range| {
+/// Whether a media type that we have is asked for, with whatever parameters.
+fn any_form_is_known(headers: &HeaderMap) -> bool {
+    let known = ["application/json", "application/yaml", protobuf::MEDIA_TYPE, "application/*", "*/*"];
+    let ranges = answer::ranges(headers);
+    ranges.is_empty() || ranges.iter().any(|range| range.split(';').next().is_some_and(|media| known.contains(&media.trim())))
+}
+
+/// The format in which the aggregated form is asked for, if it is.
+fn aggregated_form(headers: &HeaderMap) -> Option<Format> {
+    answer::ranges(headers).into_iter().find_map(|range| {
         let parts: Vec<&str> = range.split(';').map(str::trim).collect();
-        parts.first() == Some(&"application/json")
-            && ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"].iter().all(|part| parts.contains(part))
+        let is_asked = ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"].iter().all(|part| parts.contains(part));
+        match parts.first().copied() {
+            Some("application/json") if is_asked => Some(Format::Json),
+            Some(protobuf::MEDIA_TYPE) if is_asked => Some(Format::Protobuf),
+            _ => None,
+        }
     })
 }
 
-fn aggregated(groups: &[Value]) -> Response {
+fn aggregated(groups: Vec<Value>, format: Format, headers: &HeaderMap) -> Response {
     let body = json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": groups});
-    let mut response = answer::value(Format::Json, StatusCode::OK, &body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
+    let tag = answer::tag(body.to_string().as_bytes());
+    let mut response = if answer::has_tag(headers, &tag) {
+        answer::bytes(StatusCode::NOT_MODIFIED, "application/json", bytes::Bytes::new())
+    } else {
+        answer::value(format, StatusCode::OK, &body)
+    };
+    let media_type = if format == Format::Protobuf { protobuf::MEDIA_TYPE } else { "application/json" };
+    if let (Ok(media_type), Ok(tag)) = (HeaderValue::from_str(&format!("{media_type};{AGGREGATED}")), HeaderValue::from_str(&tag)) {
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     response
 }
 
@@ -81,7 +103,7 @@ fn roots(registry: &Registry) -> Value {
         paths.push(format!("/apis/{group}"));
         paths.push(format!("/apis/{group}/{version}"));
     }
-    paths.extend(["/healthz", "/livez", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+    paths.extend(["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
     json!({"paths": paths})
 }
 
@@ -193,7 +215,8 @@ fn groups(registry: &Registry, core: bool) -> Vec<Value> {
 fn aggregated_resource(served: &Served) -> Value {
     let kind = &served.kind;
     let response_kind = |(group, version): (&str, &str), kind: &str| json!({"group": group, "version": version, "kind": kind});
-    let own = (kind.group.as_str(), kind.version.as_str());
+    // What needs no definition answers in its own group and version, which goes without saying.
+    let own = if kind.defined { (kind.group.as_str(), kind.version.as_str()) } else { ("", "") };
     let subresources: Vec<Value> = subresources(served)
         .into_iter()
         .map(|(name, api, of, verbs)| json!({"subresource": name, "responseKind": response_kind(api.unwrap_or(own), &of), "verbs": verbs}))

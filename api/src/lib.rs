@@ -25,6 +25,7 @@ mod pod_streams;
 mod protobuf;
 mod query;
 mod registry;
+mod requests;
 mod serve;
 mod status;
 mod table;
@@ -34,10 +35,12 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use model::Clock;
+use model::metrics::Text;
 use store::Store;
 
 use access::Policies;
 use limits::Load;
+use requests::Requests;
 
 pub use access::{Access, AccountKey, Identity, NotAKey, User};
 pub use audit::{AuditLog, Origin};
@@ -45,6 +48,9 @@ pub use limits::Limits;
 pub use pod_streams::NodeConnector;
 pub use registry::{Registry, Served};
 pub use status::Status;
+
+/// Tells the numbers of what is beside the API.
+pub type Numbers = Box<dyn Fn(&mut Text) + Send + Sync>;
 
 /// The largest request body, in bytes.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -64,6 +70,8 @@ struct Server {
     policies: Policies,
     load: Load,
     audit: OnceLock<Arc<dyn AuditLog>>,
+    requests: Requests,
+    numbers: OnceLock<Numbers>,
     nodes: Arc<dyn NodeConnector>,
 }
 
@@ -72,7 +80,8 @@ impl Api {
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, access: Access, nodes: Arc<dyn NodeConnector>) -> Self {
         let kinds = definitions::Kinds::new(model::KINDS.iter().map(|kind| kind()));
         let (policies, load, audit) = (Policies::default(), Load::default(), OnceLock::new());
-        Self { server: Arc::new(Server { store, kinds, clock, access, policies, load, audit, nodes }) }
+        let (requests, numbers) = (Requests::default(), OnceLock::new());
+        Self { server: Arc::new(Server { store, kinds, clock, access, policies, load, audit, requests, numbers, nodes }) }
     }
 
     /// Makes the roles and bindings that people expect; done once before anybody is served. What a new store was before is not
@@ -84,18 +93,19 @@ impl Api {
         if is_new { store.compact(store.revision()).await } else { Ok(()) }
     }
 
-    /// The same API with other limits. To be called before the API is shared; it has no effect after.
-    #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
-        if let Some(server) = Arc::get_mut(&mut self.server) {
-            server.load = Load::new(limits);
-        }
-        self
+    /// Serves this much from here on.
+    pub fn limit(&self, limits: Limits) {
+        self.server.load.limit(limits);
     }
 
     /// Has a line kept of each request that may change something. The first log that is named is used.
     pub fn audit_to(&self, log: Arc<dyn AuditLog>) {
         let _ = self.server.audit.set(log);
+    }
+
+    /// Has `/metrics` tell these numbers after the API's own. The first that are named are told.
+    pub fn tell_numbers(&self, numbers: Numbers) {
+        let _ = self.server.numbers.set(numbers);
     }
 
     /// The API for callers that prove who they are with a bearer token, or stay anonymous.

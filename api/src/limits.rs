@@ -1,8 +1,8 @@
 //! How much one client may ask at a time: whoever asks more is told to wait, so that the others are served.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
@@ -31,7 +31,7 @@ impl Default for Limits {
 /// What the clients have asked lately.
 #[derive(Debug, Default)]
 pub struct Load {
-    limits: Limits,
+    limits: RwLock<Limits>,
     in_flight: AtomicUsize,
     clients: Mutex<HashMap<String, Allowance>>,
 }
@@ -54,28 +54,29 @@ impl Drop for InFlight<'_> {
 }
 
 impl Load {
-    /// Nothing has been asked yet.
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, ..Self::default() }
+    /// Serves this much from here on.
+    pub fn limit(&self, limits: Limits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     /// Takes in a request of a user. Errors: 429, to be tried again in a second.
     pub fn take(&self, user: &str, now: Timestamp) -> Result<InFlight<'_>> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
         let taken = InFlight(&self.in_flight);
-        if before >= self.limits.in_flight_max || !self.is_allowed(user, now) {
+        let limits = *self.limits.read().unwrap_or_else(PoisonError::into_inner);
+        if before >= limits.in_flight_max || !self.is_allowed(user, now, limits) {
             return Err(Status::too_many_requests());
         }
         Ok(taken)
     }
 
-    fn is_allowed(&self, user: &str, now: Timestamp) -> bool {
-        let (rate, burst) = (f64::from(self.limits.requests_per_second), f64::from(self.limits.burst));
+    fn is_allowed(&self, user: &str, now: Timestamp, limits: Limits) -> bool {
+        let (rate, burst) = (f64::from(limits.requests_per_second), f64::from(limits.burst));
         let refilled = |allowance: &Allowance| {
             let seconds = now.duration_since(allowance.at).as_secs_f64().max(0.0);
             (allowance.requests + seconds * rate).min(burst)
         };
-        let mut clients = self.clients.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.len() >= CLIENTS_MAX && !clients.contains_key(user) {
             clients.retain(|_, allowance| refilled(allowance) < burst);
         }
@@ -100,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_burst_is_served_and_then_a_rate() {
-        let load = Load::new(Limits { requests_per_second: 2, burst: 3, in_flight_max: 100 });
+        let load = Load::default();
+        load.limit(Limits { requests_per_second: 2, burst: 3, in_flight_max: 100 });
         let start: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         let at = |milliseconds: i64| start + SignedDuration::from_millis(milliseconds);
         let served = |user: &str, milliseconds: i64| load.take(user, at(milliseconds)).is_ok();
@@ -114,7 +116,8 @@ mod tests {
 
     #[test]
     fn what_is_worked_on_at_a_time_is_bounded() {
-        let load = Load::new(Limits { in_flight_max: 2, ..Limits::default() });
+        let load = Load::default();
+        load.limit(Limits { in_flight_max: 2, ..Limits::default() });
         let now = Timestamp::UNIX_EPOCH;
         let first = load.take("a", now).unwrap();
         let _second = load.take("b", now).unwrap();

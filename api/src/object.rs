@@ -24,7 +24,7 @@ pub fn key(kind: &Kind, namespace: Option<&str>, name: &str) -> String {
 
 /// What the keys of all objects of a kind, or of those in one namespace, begin with.
 pub fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
-    let group = if kind.group.is_empty() { "core" } else { &kind.group };
+    let group = Some(kind.kept_group()).filter(|group| !group.is_empty()).unwrap_or("core");
     match namespace {
         Some(namespace) if kind.is_namespaced() => format!("/{group}/{}/{namespace}/", kind.plural),
         _ => format!("/{group}/{}/", kind.plural),
@@ -33,7 +33,7 @@ pub fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
 
 /// How every stored object of a kind begins: what stands before its metadata.
 pub fn head(kind: &Kind) -> String {
-    let (api_version, name) = (json!(kind.api_version()), json!(kind.kind));
+    let (api_version, name) = (json!(kind.kept_api_version()), json!(kind.kind));
     if kind.defined {
         format!("{{\"apiVersion\":{api_version},\"kind\":{name},")
     } else {
@@ -43,16 +43,22 @@ pub fn head(kind: &Kind) -> String {
 
 /// The bytes to store, with all fields in the order of answers.
 pub fn encode(kind: &Kind, mut object: Value) -> Vec<u8> {
+    if let Some(form) = kind.form {
+        (form.keep)(&mut object);
+    }
     let mut metadata = object["metadata"].take();
     if !metadata.is_object() {
         metadata = json!({});
     }
     metadata["resourceVersion"] = json!("");
     drop_nulls(&mut metadata);
-    let message = core_types::message_of(&kind.group, &kind.kind).filter(|_| !kind.defined);
+    let message = core_types::message_of(kind.kept_group(), &kind.kind).filter(|_| !kind.defined);
     let always = message.map_or(&[][..], always_there);
     if let Some(fields) = object.as_object_mut() {
         fields.retain(|name, value| !value.is_null() || always.iter().any(|(other, _)| other == name));
+        for field in kind.nulls {
+            fields.entry(*field).or_insert(Value::Null);
+        }
     }
     if kind.defined {
         order::alphabetical(&mut metadata);

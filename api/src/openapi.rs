@@ -1,66 +1,113 @@
-//! OpenAPI v3 of everything served, made from the Rust types when somebody asks.
+//! What is served, as OpenAPI: version 3 by group and version, version 2 as one document, both made from the Rust types when
+//! somebody asks, and kept until other kinds are served.
+
+mod paths;
+mod schemas;
+mod swagger;
+
+use std::collections::HashMap;
+use std::sync::Mutex;
 
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, ETAG};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, ETAG, LOCATION, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use model::Kind;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::access;
-use crate::answer::{self, Format};
+use crate::answer;
 use crate::custom::Custom;
-use crate::registry::{Registry, Served, schemas};
-use crate::serve::page_not_found;
-use crate::status::Result;
+use crate::protobuf;
+use crate::query::Query;
+use crate::registry::{Registry, Served};
 
-/// Serves `/openapi/v3` and what lies below it.
-pub fn serve(registry: &Registry, path: &str, headers: &HeaderMap) -> Result<Response> {
-    let Some(rest) = path.strip_prefix("/openapi/v3") else { return Ok(page_not_found()) };
-    if rest.is_empty() {
-        let mut response = answer::value(Format::Json, StatusCode::OK, &index(registry));
-        response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        return Ok(response);
+const JSON: &str = "application/json";
+/// How clients ask for version 2 in protobuf, and how it is answered.
+const SWAGGER_PROTOBUF: [&str; 2] =
+    ["application/com.github.proto-openapi.spec.v2@v1.0+protobuf", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"];
+/// What generators of clients expect here.
+const TITLE: &str = "Kubernetes";
+
+/// Documents that were made, by their paths.
+#[derive(Default)]
+pub struct Documents(Mutex<HashMap<String, Bytes>>);
+
+impl Documents {
+    fn get(&self, path: &str, make: impl FnOnce() -> Vec<u8>) -> Bytes {
+        let kept = |documents: &Mutex<HashMap<String, Bytes>>| documents.lock().ok().and_then(|documents| documents.get(path).cloned());
+        kept(&self.0).unwrap_or_else(|| {
+            let made = Bytes::from(make());
+            if let Ok(mut documents) = self.0.lock() {
+                documents.insert(path.to_owned(), made.clone());
+            }
+            made
+        })
     }
-    let Some((group, version)) = group_version(registry, rest.trim_start_matches('/')) else { return Ok(page_not_found()) };
-    let hash = hash(registry, &group, &version);
-    let tag = format!("\"{hash}\"");
-    if headers.get(http::header::IF_NONE_MATCH).is_some_and(|sent| sent.as_bytes() == tag.as_bytes()) {
-        return Ok(answer::bytes(StatusCode::NOT_MODIFIED, "application/json", bytes::Bytes::new()));
+}
+
+/// Serves `/openapi/v2`, `/openapi/v3` and what lies below it.
+pub fn serve(registry: &Registry, path: &str, query: &str, headers: &HeaderMap) -> Response {
+    let nothing = || answer::bytes(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", Bytes::new());
+    match path.strip_prefix("/openapi/").map(|path| path.split_once('/').unwrap_or((path, ""))) {
+        Some(("v2", "")) => swagger_document(registry, headers),
+        Some(("v3", "")) => answer::bytes(StatusCode::OK, "text/plain; charset=utf-8", index(registry).to_string().into()),
+        Some(("v3", path)) => places(registry).into_iter().find(|place| place.path == path).map_or_else(nothing, |place| {
+            let asked = Query::parse(query).get("hash").map(str::to_owned);
+            document(registry, &place, asked.as_deref(), headers)
+        }),
+        _ => nothing(),
     }
-    let mut response = answer::value(Format::Json, StatusCode::OK, &document(registry, &group, &version));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(ETAG, tag);
+}
+
+/// Where a document of version 3 is, and what it is about.
+struct Place {
+    path: String,
+    about: About,
+}
+
+enum About {
+    Version(String, String),
+    Group(String),
+    Groups,
+    CoreVersions,
+    Program,
+}
+
+fn places(registry: &Registry) -> Vec<Place> {
+    let place = |path: &str, about| Place { path: path.to_owned(), about };
+    let mut places = vec![place("api", About::CoreVersions), place("apis", About::Groups), place("version", About::Program)];
+    for (group, version) in registry.group_versions() {
+        let path = format!("apis/{group}");
+        if !group.is_empty() && !places.iter().any(|place| place.path == path) {
+            places.push(place(&path, About::Group(group.to_owned())));
+        }
+        places.push(place(&path_of(group, version), About::Version(group.to_owned(), version.to_owned())));
     }
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public"));
-    Ok(response)
+    places
 }
 
 fn path_of(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-fn group_version(registry: &Registry, path: &str) -> Option<(String, String)> {
-    let found = registry.group_versions().into_iter().find(|(group, version)| path_of(group, version) == path)?;
-    Some((found.0.to_owned(), found.1.to_owned()))
-}
-
 fn index(registry: &Registry) -> Value {
     let mut paths = Map::new();
-    for (group, version) in registry.group_versions() {
-        let path = path_of(group, version);
-        let url = format!("/openapi/v3/{path}?hash={}", hash(registry, group, version));
-        paths.insert(path, json!({"serverRelativeURL": url}));
+    for place in places(registry) {
+        let url = format!("/openapi/v3/{}?hash={}", place.path, hash(registry, &place));
+        paths.insert(place.path, json!({"serverRelativeURL": url}));
     }
     json!({"paths": paths})
 }
 
-/// Changes with the program's version and the kinds that are served.
-fn hash(registry: &Registry, group: &str, version: &str) -> String {
+/// Changes with the program's version and the kinds that are told of.
+fn hash(registry: &Registry, place: &Place) -> String {
     let mut digest = Sha256::new_with_prefix(concat!(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")));
-    for served in kinds(registry, group, version) {
-        digest.update(&served.kind.kind);
-        digest.update(served.custom.as_ref().map(Custom::fingerprint).unwrap_or_default());
+    digest.update(&place.path);
+    if let About::Version(group, version) = &place.about {
+        for served in kinds(registry, group, version) {
+            digest.update(&served.kind.kind);
+            digest.update(served.custom.as_ref().map(Custom::fingerprint).unwrap_or_default());
+        }
     }
     digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
 }
@@ -70,103 +117,94 @@ fn kinds<'a>(registry: &'a Registry, group: &str, version: &str) -> Vec<&'a Serv
     chosen.map(AsRef::as_ref).collect()
 }
 
-fn document(registry: &Registry, group: &str, version: &str) -> Value {
-    let kinds = kinds(registry, group, version);
-    let described: Vec<(&Kind, Option<&Custom>)> = kinds.iter().map(|served| (&served.kind, served.custom.as_ref())).collect();
-    let (roots, mut definitions) = schemas(&described);
-    logic::patch::core_types::annotate(&mut definitions);
-    let mut paths = Map::new();
-    for ((kind, _), root) in described.iter().zip(&roots) {
-        let name = root["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()).unwrap_or_default().to_owned();
-        if let Some(schema) = definitions.get_mut(&name) {
-            schema["x-kubernetes-group-version-kind"] = json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
-        }
-        add_paths(&mut paths, kind, root);
+/// A document of version 3. One that is asked for by its hash stays as it is; by another hash, there is a newer one.
+fn document(registry: &Registry, place: &Place, asked: Option<&str>, headers: &HeaderMap) -> Response {
+    let hash = hash(registry, place);
+    if let Some(header) =
+        asked.filter(|asked| *asked != hash).and_then(|_| HeaderValue::from_str(&format!("/openapi/v3/{}?hash={hash}", place.path)).ok())
+    {
+        let mut response = answer::bytes(StatusCode::MOVED_PERMANENTLY, JSON, Bytes::new());
+        response.headers_mut().insert(LOCATION, header);
+        return response;
     }
+    if !takes(headers, &[JSON]) {
+        return answer::bytes(StatusCode::NOT_ACCEPTABLE, "text/plain; charset=utf-8", Bytes::new());
+    }
+    let made = || registry.documents.get(&place.path, || version_three(registry, place).to_string().into_bytes());
+    let mut response = tagged(headers, &format!("\"{hash}\""), JSON, made);
+    let lasts = if asked.is_some() { "public, immutable" } else { "no-cache, private" };
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(lasts));
+    response
+}
+
+fn tagged(headers: &HeaderMap, tag: &str, media_type: &'static str, made: impl FnOnce() -> Bytes) -> Response {
+    let mut response = if answer::has_tag(headers, tag) {
+        answer::bytes(StatusCode::NOT_MODIFIED, media_type, Bytes::new())
+    } else {
+        answer::bytes(StatusCode::OK, media_type, made())
+    };
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+fn takes(headers: &HeaderMap, media_types: &[&str]) -> bool {
+    let ranges = answer::ranges(headers);
+    let known = |range: &&str| {
+        let media = range.split(';').next().unwrap_or_default().trim();
+        ["*/*", "application/*"].contains(&media) || media_types.contains(&media)
+    };
+    ranges.is_empty() || ranges.iter().any(known)
+}
+
+fn version_three(registry: &Registry, place: &Place) -> Value {
+    let (paths, schemas) = match &place.about {
+        About::Version(group, version) => whole_version(&kinds(registry, group, version), group, version),
+        About::Group(group) => (paths::of_discovery(&place.path, "APIGroup", group), schemas::of_discovery()),
+        About::Groups => (paths::of_discovery("apis", "APIGroupList", ""), schemas::of_discovery()),
+        About::CoreVersions => (paths::of_discovery("api", "APIVersions", "core"), schemas::of_discovery()),
+        About::Program => (paths::of_program(), schemas::of_program()),
+    };
     json!({
         "openapi": "3.0.0",
-        "info": {"title": "Conductor", "version": env!("CARGO_PKG_VERSION")},
+        "info": {"title": TITLE, "version": env!("CARGO_PKG_VERSION")},
         "paths": paths,
-        "components": {"schemas": definitions},
+        "components": {"schemas": schemas},
     })
 }
 
-fn add_paths(paths: &mut Map<String, Value>, kind: &Kind, schema: &Value) {
-    let base = format!("/{}", path_of(&kind.group, &kind.version));
-    let collection =
-        if kind.is_namespaced() { format!("{base}/namespaces/{{namespace}}/{}", kind.plural) } else { format!("{base}/{}", kind.plural) };
-    let (mut many, mut one) = (json!({}), json!({}));
-    for verb in access::verbs(kind) {
-        let (target, method, action) = match verb {
-            "create" => (&mut many, "post", "post"),
-            "list" => (&mut many, "get", "list"),
-            "deletecollection" => (&mut many, "delete", "deletecollection"),
-            "get" => (&mut one, "get", "get"),
-            "update" => (&mut one, "put", "put"),
-            "patch" => (&mut one, "patch", "patch"),
-            "delete" => (&mut one, "delete", "delete"),
-            _ => continue,
-        };
-        target[method] = operation(kind, method, action, schema);
+fn whole_version(kinds: &[&Served], group: &str, version: &str) -> (Map<String, Value>, Map<String, Value>) {
+    let (names, definitions) = schemas::of_kinds(kinds);
+    let mut all = paths::of_discovery(&path_of(group, version), "APIResourceList", group);
+    for (served, names) in kinds.iter().zip(names) {
+        paths::of_kind(&mut all, served, &names);
     }
-    many["parameters"] = json!(path_parameters(kind, false));
-    one["parameters"] = json!(path_parameters(kind, true));
-    if kind.status {
-        let mut status = json!({"parameters": path_parameters(kind, true)});
-        for method in ["get", "put", "patch"] {
-            status[method] = operation(kind, method, method, schema);
-        }
-        paths.insert(format!("{collection}/{{name}}/status"), status);
-    }
-    paths.insert(format!("{collection}/{{name}}"), one);
-    if kind.is_namespaced() {
-        paths.insert(format!("{base}/{}", kind.plural), json!({"get": operation(kind, "get", "list", schema)}));
-    }
-    paths.insert(collection, many);
+    (all, definitions)
 }
 
-fn path_parameters(kind: &Kind, named: bool) -> Vec<Value> {
-    let parameter = |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "uniqueItems": true}});
-    let names = [named.then_some("name"), kind.is_namespaced().then_some("namespace")];
-    names.into_iter().flatten().map(parameter).collect()
-}
-
-fn operation(kind: &Kind, method: &str, action: &str, schema: &Value) -> Value {
-    let query = |name: &str, of: &str| json!({"name": name, "in": "query", "schema": {"type": of, "uniqueItems": true}});
-    let parameters = match method {
-        "get" if action == "list" => [
-            ("allowWatchBookmarks", "boolean"),
-            ("continue", "string"),
-            ("fieldSelector", "string"),
-            ("labelSelector", "string"),
-            ("limit", "integer"),
-            ("resourceVersion", "string"),
-            ("resourceVersionMatch", "string"),
-            ("sendInitialEvents", "boolean"),
-            ("timeoutSeconds", "integer"),
-            ("watch", "boolean"),
-        ]
-        .map(|(name, of)| query(name, of))
-        .to_vec(),
-        "get" => Vec::new(),
-        "delete" => vec![query("dryRun", "string"), query("gracePeriodSeconds", "integer"), query("propagationPolicy", "string")],
-        _ => vec![query("dryRun", "string"), query("fieldManager", "string"), query("fieldValidation", "string")],
+/// All of it in version 2, in JSON or in protobuf.
+fn swagger_document(registry: &Registry, headers: &HeaderMap) -> Response {
+    let ranges = answer::ranges(headers);
+    let first = ranges
+        .iter()
+        .map(|range| range.split(';').next().unwrap_or_default().trim())
+        .find(|media| [JSON, "*/*", "application/*"].contains(media) || SWAGGER_PROTOBUF.contains(media));
+    let as_protobuf = match first {
+        Some(media) => SWAGGER_PROTOBUF.contains(&media),
+        None if ranges.is_empty() => false,
+        None => return answer::bytes(StatusCode::NOT_ACCEPTABLE, "text/plain; charset=utf-8", Bytes::new()),
     };
-    let mut operation = json!({
-        "operationId": format!("{action}{}{}", if kind.is_namespaced() { "Namespaced" } else { "" }, kind.kind),
-        "parameters": parameters,
-        "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": schema}}}},
-        "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
-    });
-    match method {
-        "post" | "put" => operation["requestBody"] = json!({"content": {"*/*": {"schema": schema}}, "required": true}),
-        "patch" => {
-            let patch = json!({"schema": {"type": "object"}});
-            let types = crate::verbs::patch_types(kind).into_iter().map(|name| (name.to_owned(), patch.clone()));
-            operation["requestBody"] = json!({"content": types.collect::<Map<_, _>>(), "required": true});
-        }
-        _ => {}
+    let document = || registry.documents.get("v2", || swagger::document(registry).to_string().into_bytes());
+    let hashes: String = places(registry).iter().map(|place| hash(registry, place)).collect();
+    let tag = answer::tag(format!("{hashes}{as_protobuf}").as_bytes());
+    if !as_protobuf {
+        return tagged(headers, &tag, JSON, document);
     }
-    operation
+    let encoded = || {
+        let shaped = swagger::shaped(&serde_json::from_slice(&document()).unwrap_or_default());
+        protobuf::encode_message("openapi.Document", &shaped)
+    };
+    tagged(headers, &tag, SWAGGER_PROTOBUF[1], || registry.documents.get("v2.protobuf", encoded))
 }

@@ -21,7 +21,7 @@ pub fn write(call: &Call, operation: Operation) -> Write {
         _ => Part::Everything,
     };
     let writer = Writer { manager: manager(call), operation, api_version: kind.api_version(), subresource };
-    Write { part, writer, time: admit::timestamp(call.server.clock.now()), typed: kind.keeps_unknown }
+    Write { part, writer, time: admit::timestamp(call.server.clock.now()), blank: call.served.blank.clone() }
 }
 
 /// The writer's name: as the query says, or its program's.

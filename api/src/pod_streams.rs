@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;
-use http::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{CONNECTION, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -18,6 +18,8 @@ pub trait NodeConnector: Send + Sync + 'static {
     fn connect(&self, node: &str) -> Option<Router>;
 }
 
+/// What a client that asks for SPDY would speak in its streams.
+const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 const LOG_PARAMETERS: [&str; 7] = ["follow", "previous", "tailLines", "sinceSeconds", "sinceTime", "timestamps", "limitBytes"];
 const CONNECT_PARAMETERS: [&str; 6] = ["command", "stdin", "stdout", "stderr", "tty", "ports"];
 
@@ -33,8 +35,8 @@ pub async fn log(call: &Call) -> Result<Response> {
     ask(call, &pod, "log", &query, Request::new(Body::empty())).await
 }
 
-/// `…/pods/NAME/exec`, `/attach` and `/portforward`: a WebSocket to a Pod, which its node's agent answers. Who opens one with GET
-/// must be allowed to `create` as well, since it changes things. Errors: 400 for a request that is no WebSocket's.
+/// `…/pods/NAME/exec`, `/attach` and `/portforward`: a WebSocket, or SPDY, to a Pod, which its node's agent answers. Who opens one with GET
+/// must be allowed to `create` as well, since it changes things. Errors: 400 for a request that stays with HTTP.
 pub async fn connect(call: &Call, subresource: &str) -> Result<Response> {
     access::authorize(&call.server, &call.user, "create", &call.place, &call.query).await?;
     let pod = pod(call).await?;
@@ -47,9 +49,9 @@ pub async fn connect(call: &Call, subresource: &str) -> Result<Response> {
             query.push_str(&format!("&{parameter}={}", escaped(value)));
         }
     }
-    let is_websocket = call.headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if !is_websocket {
-        return Err(Status::bad_request(format!("pods/{subresource} is a WebSocket: expected the header Upgrade: websocket")));
+    let upgrades = |to: &str| call.headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(to.as_bytes()));
+    if !upgrades("websocket") && !upgrades("SPDY/3.1") {
+        return Err(Status::bad_request("Upgrade request required"));
     }
     let mut request = Request::new(Body::empty());
     *request.extensions_mut() = call.extensions.clone();
@@ -58,8 +60,10 @@ pub async fn connect(call: &Call, subresource: &str) -> Result<Response> {
             request.headers_mut().insert(name, value.clone());
         }
     }
-    for value in call.headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
-        request.headers_mut().append(SEC_WEBSOCKET_PROTOCOL, value.clone());
+    for name in [SEC_WEBSOCKET_PROTOCOL, STREAM_PROTOCOL] {
+        for value in call.headers.get_all(&name) {
+            request.headers_mut().append(&name, value.clone());
+        }
     }
     ask(call, &pod, subresource, &query, request).await
 }

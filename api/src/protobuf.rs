@@ -1,4 +1,4 @@
-//! Kubernetes' protobuf, as clients send it for core kinds: an envelope with apiVersion, kind and the object's bytes.
+//! Kubernetes' protobuf, as clients send and take it for core kinds: an envelope with apiVersion, kind and the object's bytes.
 //!
 //! The table of [`logic::patch::core_types`] says which field each number is; unknown numbers are passed over. No bytes make
 //! this panic, and nesting is bounded.
@@ -6,14 +6,23 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use logic::patch::core_types::{self, Field, Many, Type};
+use logic::patch::core_types::{self, Field, Instead, Many, Type};
 use serde_json::{Map, Number, Value, json};
+
+mod encode;
+
+pub use encode::{encode, encode_message, frame};
 
 /// How every message begins.
 pub const PREFIX: &[u8] = b"k8s\0";
 /// The media type.
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
-const DEPTH_MAX: usize = 32;
+/// The media type of a watch.
+pub const WATCH_MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+/// A schema of a definition goes two messages deeper with each level.
+const DEPTH_MAX: usize = 128;
+/// The message of a schema.
+const SCHEMA: &str = "apiextensions.JSONSchemaProps";
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -136,8 +145,9 @@ fn value(field: &Field, wire: Wire<'_>, depth: usize) -> Result<Value> {
     match (field.holds, wire) {
         (Type::Integer, Wire::Varint(number)) => Ok(json!(number.cast_signed())),
         (Type::Boolean, Wire::Varint(number)) => Ok(json!(number != 0)),
-        (Type::Float, Wire::Fixed64(bits)) => Ok(Number::from_f64(f64::from_bits(bits)).map_or(Value::Null, Value::Number)),
-        (Type::Float, Wire::Fixed32(bits)) => Ok(Number::from_f64(f64::from(f32::from_bits(bits))).map_or(Value::Null, Value::Number)),
+        (Type::Float, Wire::Fixed64(bits)) => Ok(float(f64::from_bits(bits))),
+        (Type::Float, Wire::Fixed32(bits)) => Ok(float(f64::from(f32::from_bits(bits)))),
+        (Type::SchemaOr(instead), Wire::Bytes(bytes)) => schema_or(instead, bytes, depth + 1),
         (Type::Text, Wire::Bytes(bytes)) => Ok(json!(text(bytes))),
         (Type::Bytes, Wire::Bytes(bytes)) => Ok(json!(STANDARD.encode(bytes))),
         (Type::Message(name), Wire::Bytes(bytes)) => {
@@ -148,6 +158,38 @@ fn value(field: &Field, wire: Wire<'_>, depth: usize) -> Result<Value> {
         (special, Wire::Bytes(bytes)) => special_value(field, special, bytes),
         _ => Err(format!("field {:?} has a wrong wire type", field.name)),
     }
+}
+
+/// A number without a fraction is whole in JSON.
+fn float(number: f64) -> Value {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= EXACT_MAX {
+        return json!(number as i64);
+    }
+    Number::from_f64(number).map_or(Value::Null, Value::Number)
+}
+
+/// A schema, or what stands in its place.
+fn schema_or(instead: Instead, bytes: &[u8], depth: usize) -> Result<Value> {
+    let schema = |bytes: &[u8]| {
+        let mut nested = Map::new();
+        message(SCHEMA, bytes, depth, &mut nested).map(|()| Value::Object(nested))
+    };
+    let (mut found, mut items, mut allows) = (None, Vec::new(), false);
+    for field in Reader(bytes) {
+        match (instead, field?) {
+            (Instead::Boolean, (1, Wire::Varint(yes))) => allows = yes != 0,
+            (Instead::Boolean, (2, Wire::Bytes(bytes))) | (_, (1, Wire::Bytes(bytes))) => found = Some(schema(bytes)?),
+            (Instead::List, (2, Wire::Bytes(bytes))) => items.push(schema(bytes)?),
+            (Instead::Texts, (2, Wire::Bytes(bytes))) => items.push(json!(text(bytes))),
+            _ => {}
+        }
+    }
+    Ok(match instead {
+        _ if found.is_some() => found.unwrap_or_default(),
+        Instead::Boolean => json!(allows),
+        _ => Value::Array(items),
+    })
 }
 
 /// The few types whose JSON is no object with their fields.

@@ -14,6 +14,7 @@ use store::Entry;
 
 use crate::custom::Custom;
 use crate::object;
+use crate::openapi::Documents;
 
 /// A kind, ready to be served.
 pub struct Served {
@@ -23,6 +24,10 @@ pub struct Served {
     pub schema: Schema,
     /// The kind in the table of Kubernetes' own types.
     pub message: Option<&'static str>,
+    /// What even an empty object of it has.
+    pub blank: Value,
+    /// Whether its objects have a protobuf form.
+    pub protobuf: bool,
     /// How their parts are merged and owned.
     pub shape: Shape,
     /// How its stored objects begin.
@@ -38,12 +43,18 @@ pub struct Served {
 pub struct Registry {
     served: Vec<Arc<Served>>,
     by_path: HashMap<(String, String, String), usize>,
+    /// What was told of them in OpenAPI.
+    pub documents: Documents,
 }
 
 impl Served {
     /// An entry as an object of this kind and version. What was stored before its schema last changed is read by the new one.
     pub fn read(&self, entry: &Entry) -> Value {
         let mut object = object::decode(entry);
+        if let Some(form) = self.kind.form {
+            (form.show)(&mut object);
+            object["apiVersion"] = Value::from(self.kind.api_version());
+        }
         if let Some(custom) = &self.custom {
             object["apiVersion"] = Value::from(self.kind.api_version());
             if custom.is_stale(entry) {
@@ -60,6 +71,16 @@ impl Served {
             Some(custom) if custom.is_stale(entry) => {
                 let mut object = self.read(entry);
                 logic::patch::order::alphabetical(&mut object);
+                out.extend(crate::answer::json(&object));
+            }
+            None if self.kind.form.is_some() => {
+                let mut object = self.read(entry);
+                if let Some(message) = self.message {
+                    logic::patch::order::ordered(message, &mut object);
+                }
+                if let Some(fields) = object.as_object_mut().filter(|_| !typed) {
+                    fields.retain(|name, _| name != "apiVersion" && name != "kind");
+                }
                 out.extend(crate::answer::json(&object));
             }
             _ => object::write(out, &self.head, entry, typed),
@@ -86,7 +107,7 @@ impl Registry {
         served.extend(kinds);
         let path = |kind: &Kind| (kind.group.clone(), kind.version.clone(), kind.plural.clone());
         let by_path = served.iter().enumerate().map(|(at, served)| (path(&served.kind), at)).collect();
-        Self { served, by_path }
+        Self { served, by_path, documents: Documents::default() }
     }
 
     /// The kind at a path.
@@ -133,7 +154,13 @@ pub fn compile(kinds: Vec<(Kind, Option<Custom>)>) -> Vec<Arc<Served>> {
     let served = |((kind, custom), (root, shape_root)): ((Kind, Option<Custom>), (usize, usize))| {
         let (head, hash) = (object::head(&kind), crate::discovery::storage_hash(&kind));
         let message = core_types::message_of(&kind.group, &kind.kind).filter(|_| kind.keeps_unknown);
-        Arc::new(Served { message, schema: schema_at(root), shape: shape_at(shape_root), head, hash, kind, custom })
+        let protobuf = message.is_some();
+        // Definitions are filled in, and told, by rules of their own.
+        let message = message.filter(|_| !model::custom_resource_definition::is_definition(&kind));
+        let untabled =
+            || if kind.keeps_unknown { serde_json::json!({"spec": {"names": {}}, "status": {"acceptedNames": {}}}) } else { Value::Null };
+        let blank = message.map_or_else(untabled, core_types::blank);
+        Arc::new(Served { message, protobuf, blank, schema: schema_at(root), shape: shape_at(shape_root), head, hash, kind, custom })
     };
     compiled.map(served).collect()
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use model::Kind;
+use model::metrics::Text;
 use store::Transaction;
 
 use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
@@ -19,6 +20,7 @@ use crate::form::Form;
 use crate::path::Place;
 use crate::query::Query;
 use crate::registry::{Registry, Served};
+use crate::requests::Told;
 use crate::status::{Result, Status};
 use crate::table::Include;
 use crate::{BODY_BYTES_MAX, Server, access, answer, definitions, discovery, object, openapi, pod_streams, verbs};
@@ -73,7 +75,7 @@ impl Call {
 
     /// The form of the answer. Errors: 406, and 400 for a table of nobody knows what.
     pub fn accepted(&self) -> Result<answer::Accepted> {
-        let accepted = answer::Accepted::from_headers(&self.headers)?;
+        let accepted = answer::Accepted::from_headers(&self.headers, self.served.protobuf)?;
         if accepted.view == answer::View::Table {
             Include::parse(self.query.get("includeObject"))?;
         }
@@ -83,48 +85,54 @@ impl Call {
 
 /// Serves any request; every error becomes a Status.
 pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
-    let form = Form::of(&request);
+    let (form, refusal_format) = (Form::of(&request), answer::format_of_refusal(request.headers()));
     let log = server.audit.get().cloned();
+    let served = server.requests.begin(request.method(), request.headers());
     let attempt = log.as_ref().and_then(|_| {
         let query = Query::parse(request.uri().query().unwrap_or_default());
-        Attempt::of(request.method(), request.uri().path(), &query, request.extensions().get::<Origin>())
+        Attempt::of(&served.id, request.method(), request.uri().path(), &query, request.extensions().get::<Origin>())
     });
-    let mut by = None;
-    let mut response = match route(Arc::clone(&server), request, &mut by).await {
+    let mut told = Told::default();
+    let mut response = match route(Arc::clone(&server), request, &mut told).await {
         Ok(response) => response,
-        Err(status) => status.into_response(),
+        Err(status) => answer::refusal(refusal_format, &status),
     };
     if let (Some(attempt), Some(log)) = (attempt, log) {
-        attempt.tell(log.as_ref(), server.clock.as_ref(), by.as_ref(), &mut response);
+        attempt.tell(log.as_ref(), server.clock.as_ref(), told.by.as_ref(), &mut response);
     }
+    server.requests.end(served, &told, &mut response);
     form.give(response).await
 }
 
-/// Serves a request; `by` becomes who asks, and whom they are taken for.
-async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(User, User)>) -> Result<Response> {
+/// Serves a request; `told` becomes who asks and what for.
+async fn route(server: Arc<Server>, request: Request<Body>, told: &mut Told) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let asker = match parts.extensions.get::<Identity>() {
         Some(Identity(user)) => user.clone(),
         None => authenticate(&server, &parts.headers).await?,
     };
-    *by = Some((asker.clone(), asker.clone()));
+    told.by = Some((asker.clone(), asker.clone()));
     let shared = Arc::clone(&server);
     let _in_flight = if asker.is_master() { None } else { Some(shared.load.take(&asker.name, shared.clock.now())?) };
     let user = impersonate(&server, asker.clone(), &parts.headers).await?;
-    *by = Some((asker, user.clone()));
+    told.by = Some((asker, user.clone()));
     let path = parts.uri.path();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let Some(place) = Place::parse(path) else {
         authorize_path(&server, &user, &parts.method, path).await?;
+        if path == "/metrics" && parts.method == Method::GET {
+            return Ok(metrics(&server));
+        }
         let registry = server.kinds().await?;
-        return elsewhere(&registry, &parts.method, path, &parts.headers);
+        return elsewhere(&registry, &parts.method, path, parts.uri.query().unwrap_or_default(), &parts.headers);
     };
     let is_watch = query.is_true("watch") || place.watch;
     authorize(&server, &user, verb(&parts.method, &place, is_watch), &place, &query).await?;
     let registry = server.kinds().await?;
     let Some(served) = registry.find(&place.group, &place.version, &place.resource).cloned() else {
-        return Ok(unknown(&registry, &place));
+        return unknown(&registry, &place);
     };
+    told.resource = Some((verb(&parts.method, &place, is_watch), place.group.clone(), named(&served, &place)));
     let body = read(body).await?;
     let mut call = Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body };
     for _ in 0..TRIES_MAX {
@@ -133,7 +141,7 @@ async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(Use
             Err(status) if status == Status::redefined() => {
                 let (registry, place) = (call.server.kinds().await?, &call.place);
                 let Some(served) = registry.find(&place.group, &place.version, &place.resource).cloned() else {
-                    return Ok(unknown(&registry, place));
+                    return unknown(&registry, place);
                 };
                 call.served = served;
                 tokio::task::yield_now().await;
@@ -150,6 +158,16 @@ async fn route(server: Arc<Server>, request: Request<Body>, by: &mut Option<(Use
     Err(Status::redefined())
 }
 
+/// The resource of a request with its subresource; clients can make up no further names.
+fn named(served: &Served, place: &Place) -> String {
+    let is_known = |name: &str| ["status", "scale"].contains(&name) || served.kind.subresources.iter().any(|(other, _)| other == name);
+    match place.subresource.as_deref() {
+        None => place.resource.clone(),
+        Some(name) if is_known(name) => format!("{}/{name}", place.resource),
+        Some(_) => format!("{}/unknown", place.resource),
+    }
+}
+
 /// What was written may be a definition, or the last object of one that is going.
 async fn settle_after(call: &Call) {
     let is_last = call.served.custom.as_ref().is_some_and(|custom| custom.terminating);
@@ -161,9 +179,9 @@ async fn settle_after(call: &Call) {
 }
 
 /// Plain text for a group that there is not, a Status for a resource of a version that there is.
-fn unknown(registry: &Registry, place: &Place) -> Response {
+fn unknown(registry: &Registry, place: &Place) -> Result<Response> {
     let known = registry.group_versions().contains(&(place.group.as_str(), place.version.as_str()));
-    if known { Status::no_such_resource().into_response() } else { page_not_found() }
+    if known { Err(Status::no_such_resource()) } else { Ok(page_not_found()) }
 }
 
 /// Kubernetes' answer where nothing is.
@@ -183,7 +201,17 @@ async fn read(body: Body) -> Result<Bytes> {
     }
 }
 
-fn elsewhere(registry: &Registry, method: &Method, path: &str, headers: &HeaderMap) -> Result<Response> {
+/// The numbers of this server, as Prometheus reads them.
+fn metrics(server: &Server) -> Response {
+    let mut text = Text::default();
+    server.requests.tell(&mut text);
+    if let Some(numbers) = server.numbers.get() {
+        numbers(&mut text);
+    }
+    answer::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(text.finish()))
+}
+
+fn elsewhere(registry: &Registry, method: &Method, path: &str, query: &str, headers: &HeaderMap) -> Result<Response> {
     if method != Method::GET {
         return Err(Status::method_not_allowed());
     }
@@ -191,7 +219,7 @@ fn elsewhere(registry: &Registry, method: &Method, path: &str, headers: &HeaderM
         "/healthz" | "/livez" | "/readyz" | "/livez/ping" | "/readyz/ping" | "/healthz/ping" => {
             Ok(answer::bytes(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"ok")))
         }
-        path if path.starts_with("/openapi/") => openapi::serve(registry, path, headers),
+        path if path.starts_with("/openapi/") => Ok(openapi::serve(registry, path, query, headers)),
         path => discovery::serve(registry, path, headers),
     }
 }

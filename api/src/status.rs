@@ -1,16 +1,13 @@
 //! Refusals, as Kubernetes' clients read them.
 
-use axum::body::Body;
-use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
 use model::{Kind, Problem};
 use serde_json::{Value, json};
 
-use crate::answer;
-
 /// The result of serving a request.
 pub type Result<T, E = Status> = std::result::Result<T, E>;
+
+/// The media types of answers.
+const FORMATS: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +30,7 @@ impl Status {
     }
 
     fn about(mut self, kind: &Kind, name: &str) -> Self {
-        let mut details = json!({"name": name, "group": kind.group, "kind": kind.plural});
+        let mut details = json!({"name": name, "group": kind.kept_group(), "kind": kind.plural});
         if let Some(fields) = details.as_object_mut() {
             fields.retain(|_, value| value != "");
         }
@@ -75,7 +72,7 @@ impl Status {
     /// 405: a part of a defined kind does not take this verb.
     pub fn verb_not_supported(kind: &Kind, verb: &str) -> Self {
         let message = format!("{verb} is not supported on resources of kind {:?}", kind.qualified_plural());
-        let details = json!({"group": kind.group, "kind": kind.plural});
+        let details = json!({"group": kind.kept_group(), "kind": kind.plural});
         Self { details: Some(details), ..Self::new(405, "MethodNotAllowed", message) }
     }
 
@@ -85,8 +82,14 @@ impl Status {
     }
 
     /// 406: no encoding that the caller takes can be given.
-    pub fn not_acceptable(accepted: &str) -> Self {
-        Self::new(406, "NotAcceptable", format!("only the following media types are accepted: {accepted}"))
+    pub fn not_acceptable() -> Self {
+        Self::new(406, "NotAcceptable", format!("only the following media types are accepted: {FORMATS}"))
+    }
+
+    /// 406, as the paths that list the resources of a version say it.
+    pub fn no_such_representation() -> Self {
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {FORMATS}");
+        Self { details: Some(json!({})), ..Self::new(406, "NotAcceptable", message) }
     }
 
     /// 409: the name is taken.
@@ -164,7 +167,7 @@ impl Status {
     pub fn immutable(kind: &Kind, name: &str, field: &str, value: &str) -> Self {
         // Kubernetes finds it twice: as metadata, and as the kind's.
         let problem = Problem::invalid(field, format!("{value:?}: field is immutable"));
-        Self::invalid(&kind.group, &kind.kind, name, &[problem.clone(), problem])
+        Self::invalid(kind.kept_group(), &kind.kind, name, &[problem.clone(), problem])
     }
 
     /// 422: a patch that cannot be carried out.
@@ -243,18 +246,6 @@ fn cause(problem: &Problem) -> Value {
     let words = problem.kind.words();
     let message = if problem.detail.is_empty() { words.to_owned() } else { format!("{words}: {}", problem.detail) };
     json!({"reason": problem.kind.reason(), "message": message, "field": problem.field})
-}
-
-impl IntoResponse for Status {
-    fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from([answer::json(&self.to_value()), b"\n".to_vec()].concat()));
-        *response.status_mut() = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
-    }
 }
 
 impl From<store::Error> for Status {

@@ -4,6 +4,7 @@ mod cli;
 mod clock;
 mod paths;
 mod serve;
+mod settings;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -26,7 +27,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the server
-    Serve(serve::ServeArgs),
+    Serve(settings::Flags),
     #[command(flatten)]
     Client(cli::Command),
 }
@@ -63,12 +64,12 @@ fn terminal(words: &[OsString]) -> ExitCode {
     }
 }
 
-fn serve(args: serve::ServeArgs) -> ExitCode {
+fn serve(flags: settings::Flags) -> ExitCode {
     let tokio = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(tokio) => tokio,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    match tokio.block_on(serve::serve(args)) {
+    match tokio.block_on(serve::serve(flags)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}")),
     }

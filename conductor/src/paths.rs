@@ -17,9 +17,25 @@ pub fn default_data_dir() -> PathBuf {
     state.unwrap_or_else(home).join("conductor")
 }
 
+/// The file of settings when none is named: `/etc/conductor/conductor.toml` for root, `$XDG_CONFIG_HOME/conductor/conductor.toml`
+/// for others.
+pub fn default_config_file() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return "/etc/conductor/conductor.toml".into();
+    }
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from).join(".config");
+    config.unwrap_or_else(home).join("conductor/conductor.toml")
+}
+
 /// The socket of this machine's people.
 pub fn socket(data: &Path) -> PathBuf {
     data.join("conductor.sock")
+}
+
+/// All objects and their recent history.
+pub fn store(data: &Path) -> PathBuf {
+    data.join("store.redb")
 }
 
 /// The administrator's kubeconfig.
@@ -42,7 +58,8 @@ pub fn make_private(dir: &Path) -> Result<()> {
 
 /// Writes a file that only its owner may read, whole or not at all.
 pub fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = file.with_extension("new");
+    let mut temporary = file.as_os_str().to_owned();
+    temporary.push(".new");
     let write = || -> std::io::Result<()> {
         let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         out.set_permissions(fs::Permissions::from_mode(0o600))?;

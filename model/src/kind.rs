@@ -43,6 +43,14 @@ pub struct Kind {
     pub columns: Vec<Column>,
     /// Field selectors it takes beside `metadata.name` and `metadata.namespace`.
     pub selectable_fields: Vec<String>,
+    /// Puts into an object what its field selectors find at no path of their own.
+    pub expose: fn(&mut Value),
+    /// Fields of the object's root that are told as null where there is nothing, as times of Kubernetes' own types are.
+    pub nulls: &'static [&'static str],
+    /// The kind whose objects these are, in another form.
+    pub form: Option<Form>,
+    /// Whether deleting an object leaves what belongs to it, unless the deletion says otherwise.
+    pub orphans: bool,
     /// Whether people defined it at run time.
     pub defined: bool,
     /// Whether fields that its schema does not know are kept (Kubernetes' own kinds) rather than refused (ours).
@@ -51,8 +59,10 @@ pub struct Kind {
     pub schema: fn(&mut SchemaGenerator) -> Schema,
     /// Fills in what was left out, as if its writer had said so.
     pub default: fn(&mut Value),
-    /// Adds what the server says of an object, which belongs to no writer.
+    /// What the server itself adds to a new object once its maker's fields are known; it belongs to no writer.
     pub complete: fn(&mut Value),
+    /// Problems that only a new object can have.
+    pub validate_new: fn(&Value) -> Vec<Problem>,
     /// What a schema cannot say: problems of a whole object.
     pub validate: fn(&Value) -> Vec<Problem>,
     /// Problems of a change, given the object before and after.
@@ -61,6 +71,19 @@ pub struct Kind {
     pub warnings: fn(&Value) -> Vec<String>,
     /// What only one object of the kind may have, with the field that has it: the host and path of a route.
     pub claims: Option<Claims>,
+}
+
+/// How the objects of one kind are told as those of another, which keeps them.
+#[derive(Clone, Copy)]
+pub struct Form {
+    /// The group of the kind that keeps the objects.
+    pub group: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// From the kept form to the told one.
+    pub show: fn(&mut Value),
+    /// From the told form to the kept one.
+    pub keep: fn(&mut Value),
 }
 
 /// The claims of an object, each with the field that makes it.
@@ -146,10 +169,15 @@ impl Kind {
             subresources: Vec::new(),
             columns: vec![Column::name(), Column::age()],
             selectable_fields: Vec::new(),
+            expose: |_| (),
+            nulls: &[],
+            form: None,
+            orphans: false,
             keeps_unknown: group.is_empty(),
             schema,
             default: |_| (),
             complete: |_| (),
+            validate_new: |_| Vec::new(),
             validate: |_| Vec::new(),
             validate_change: |_, _| Vec::new(),
             warnings: |_| Vec::new(),
@@ -162,9 +190,24 @@ impl Kind {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
+    /// The group under which objects are kept, and by which refusals name them.
+    pub fn kept_group(&self) -> &str {
+        self.form.map_or(&self.group, |form| form.group)
+    }
+
+    /// The `apiVersion` that kept objects have.
+    pub fn kept_api_version(&self) -> String {
+        match self.form {
+            Some(form) if form.group.is_empty() => form.version.to_owned(),
+            Some(form) => format!("{}/{}", form.group, form.version),
+            None => self.api_version(),
+        }
+    }
+
     /// `services.conductor.dev`, or the bare plural for the core group.
     pub fn qualified_plural(&self) -> String {
-        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+        let group = self.kept_group();
+        if group.is_empty() { self.plural.clone() } else { format!("{}.{group}", self.plural) }
     }
 
     /// Whether objects live in namespaces.
@@ -312,7 +355,7 @@ mod tests {
     fn every_kind_has_names_of_its_own() {
         let kinds: Vec<Kind> = crate::KINDS.iter().map(|kind| kind()).collect();
         for (at, kind) in kinds.iter().enumerate() {
-            assert!(kinds[at + 1..].iter().all(|other| other.qualified_plural() != kind.qualified_plural()), "{}", kind.kind);
+            assert!(kinds[at + 1..].iter().all(|other| (&other.plural, &other.group) != (&kind.plural, &kind.group)), "{}", kind.kind);
         }
     }
 }

@@ -11,10 +11,13 @@ pub mod labels;
 mod names;
 mod problem;
 
+pub mod batch;
 pub mod config_map;
+pub mod cron;
 pub mod custom_resource_definition;
 pub mod event;
 pub mod lease;
+pub mod metrics;
 pub mod namespace;
 pub mod node;
 pub mod pod;
@@ -29,7 +32,7 @@ pub mod service_account;
 pub use cause::Cause;
 pub use clock::Clock;
 pub use duration::Duration;
-pub use kind::{Cell, Claims, Column, Copies, Kind, Scale, ScaleRefused, Scope, age as kind_age};
+pub use kind::{Cell, Claims, Column, Copies, Form, Kind, Scale, ScaleRefused, Scope, age as kind_age};
 pub use names::{check_label, check_path_segment, check_subdomain};
 pub use problem::{Problem, ProblemKind};
 pub use revision::{Revision, RevisionSpec, RevisionStatus};
@@ -47,8 +50,11 @@ pub static KINDS: &[fn() -> Kind] = &[
     config_map::kind,
     secret::kind,
     event::kind,
+    event::events_kind,
     custom_resource_definition::kind,
     lease::kind,
+    batch::cron_job,
+    batch::job,
     service_account::kind,
     rbac::cluster_role_binding,
     rbac::cluster_role,

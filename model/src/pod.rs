@@ -184,6 +184,27 @@ fn default_spec(spec: &mut Value) {
     drop_nulls(spec);
 }
 
+/// Fills in a template that pods are made from, as Kubernetes does.
+pub(crate) fn default_template(template: &mut Value) {
+    default_to(template, "metadata", &json!({}));
+    let spec = &mut template["spec"];
+    if !spec.is_object() {
+        return;
+    }
+    for list in ["initContainers", "containers"] {
+        for container in spec[list].as_array_mut().into_iter().flatten().filter(|container| container.is_object()) {
+            let image = container["image"].as_str().unwrap_or_default();
+            let newest = image.ends_with(":latest") || !image.is_empty() && !image.rsplit('/').next().unwrap_or(image).contains([':', '@']);
+            default_to(container, "imagePullPolicy", &json!(if newest { "Always" } else { "IfNotPresent" }));
+        }
+    }
+    default_spec(spec);
+    for (field, value) in [("schedulerName", json!("default-scheduler")), ("securityContext", json!({}))] {
+        default_to(spec, field, &value);
+    }
+    drop_nulls(spec);
+}
+
 /// An image that is on the machine is not fetched, whatever its tag, unless the container asks for it.
 fn default_container(container: &mut Value) {
     if container["image"].as_str().is_some_and(|image| !image.is_empty()) {

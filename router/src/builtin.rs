@@ -36,6 +36,7 @@ use acceptor::Acceptors;
 use core::Core;
 pub use core::Totals;
 pub use options::Options;
+pub use tally::Lasting;
 
 /// How often idle connections are looked through.
 const SWEEP_PERIOD: Duration = Duration::from_secs(2);
@@ -72,6 +73,11 @@ impl Builtin {
     /// What was carried since the start, over all Services.
     pub fn totals(&self) -> Totals {
         self.core.totals()
+    }
+
+    /// What the clients of each Service saw since the start, by Service.
+    pub fn services(&self) -> Vec<(String, Arc<Lasting>)> {
+        self.core.lasting()
     }
 
     /// Stops listening, lets requests and tunnels in flight end for at most `patience`, then cuts off what is left.

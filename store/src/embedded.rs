@@ -5,11 +5,17 @@
 //! callers hear of it, and readers and watchers see it. The file holds the objects and the bounded history, so a watch
 //! resumes across a restart, and the ids of open sessions.
 
+mod backup;
 mod disk;
 mod draft;
+mod keys;
 mod load;
+mod seal;
 mod tables;
 mod writer;
+
+pub use backup::Backup;
+pub use seal::Sealing;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,26 +24,54 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use model::metrics::{Counter, Histogram};
 use tokio::sync::{mpsc, oneshot};
 
 use self::disk::Disk;
+use self::seal::Seal;
 use self::writer::{Request, Writer};
 use crate::live::Live;
 use crate::sessions::Sessions;
 use crate::{Committed, Entry, Error, Limits, ListOptions, Page, Result, Revision, SessionId, Store, Transaction, Watch};
 
 /// How a file is opened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// What is remembered, in memory and in the file.
     pub limits: Limits,
     /// Bytes of the file kept in memory for writing. Reads do not need it.
     pub cache_bytes: usize,
+    /// What is sealed in the file; nothing when absent.
+    pub sealing: Option<Sealing>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limits: Limits::default(), cache_bytes: 4 << 20 }
+        Self { limits: Limits::default(), cache_bytes: 4 << 20, sealing: None }
+    }
+}
+
+/// What a store has done since it was opened, and what it has to do.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Writes to the disk.
+    pub writes: Counter,
+    /// Writes that failed.
+    pub failed: Counter,
+    /// Requests that were part of them.
+    pub requests: Counter,
+    /// How long writes took.
+    pub took: Histogram,
+    /// Requests that were sent to the writer.
+    asked: Counter,
+    /// Requests that the writer took.
+    taken: Counter,
+}
+
+impl Work {
+    /// Requests that wait for the writer.
+    pub fn queued(&self) -> u64 {
+        self.asked.get().saturating_sub(self.taken.get())
     }
 }
 
@@ -45,6 +79,8 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Embedded {
     live: Arc<Live>,
+    seal: Arc<Seal>,
+    work: Arc<Work>,
     /// `None` only while it is being dropped.
     requests: Option<mpsc::UnboundedSender<Request>>,
     writer: Option<JoinHandle<()>>,
@@ -53,10 +89,13 @@ pub struct Embedded {
 impl Embedded {
     /// Opens the file, after checking all of it; creates it, for its owner alone, and its directory, when they are missing.
     ///
-    /// Errors: [`Error::InUse`] while somebody else has it open, [`Error::NewerFormat`], [`Error::Damaged`], and
+    /// One of an older format is brought to today's, after a copy of it.
+    ///
+    /// Errors: [`Error::InUse`] while somebody else has it open, [`Error::NewerFormat`], [`Error::Damaged`], [`Error::Key`], and
     /// [`Error::Unavailable`] when the system refuses.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        let (disk, loaded) = Disk::open(path.as_ref(), options.cache_bytes, options.limits)?;
+        let (disk, loaded) = Disk::open(path.as_ref(), &options)?;
+        let seal = disk.seal().clone();
         let (requests, queue) = mpsc::unbounded_channel();
         let expired = requests.downgrade();
         let sessions = Sessions::new().on_expiry(move |id| {
@@ -69,10 +108,11 @@ impl Embedded {
         for (id, ttl) in loaded.sessions {
             live.sessions.open(id, ttl);
         }
-        let writer = Writer::new(live.clone(), disk, queue, loaded.last_session);
+        let work = Arc::<Work>::default();
+        let writer = Writer::new(live.clone(), disk, queue, loaded.last_session, work.clone());
         let writer = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
         let writer = writer.map_err(|error| Error::Unavailable(format!("start its thread: {error}")))?;
-        Ok(Self { live, requests: Some(requests), writer: Some(writer) })
+        Ok(Self { live, seal, work, requests: Some(requests), writer: Some(writer) })
     }
 
     /// Finishes the writes that are under way and closes the file: another may open it once this returns. Watches and
@@ -86,12 +126,46 @@ impl Embedded {
         }
     }
 
+    /// All objects as they are at one revision, and these files (names and contents), as one backup: see [`Backup`].
+    /// Errors: [`Error::Unavailable`] when something cannot be sealed.
+    pub fn backup(&self, files: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
+        backup::write(&self.live.read(), files, &self.seal)
+    }
+
+    /// Seals with a new key from here on, and all that is sealed already anew; the key's id. Older keys stay in the key file, for
+    /// older backups. Errors: [`Error::Key`]; [`Error::Unavailable`] when nothing is sealed, or the file cannot be written.
+    pub async fn rotate(&self) -> Result<String> {
+        self.ask(Request::Rotate).await
+    }
+
+    /// What has been done.
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// How many watch, and how many bytes wait for them to be read.
+    pub fn watchers(&self) -> (usize, usize) {
+        self.live.waiting()
+    }
+
+    /// The entries under a prefix.
+    pub fn under(&self, prefix: &str) -> Vec<Entry> {
+        let options = ListOptions { prefix: prefix.to_owned(), ..ListOptions::default() };
+        self.live.list(&options).map(|page| page.entries).unwrap_or_default()
+    }
+
+    /// How many objects there are.
+    pub fn objects(&self) -> usize {
+        self.live.read().all().count()
+    }
+
     /// Sends a request to the writer and waits for its answer.
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T>>) -> Request) -> Result<T> {
         let closed = || Error::Unavailable(CLOSED.to_owned());
         let (reply, answer) = oneshot::channel();
         let requests = self.requests.as_ref().ok_or_else(closed)?;
         requests.send(request(reply)).map_err(|_| closed())?;
+        self.work.asked.add_one();
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 }

@@ -63,6 +63,17 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// The keys that values are sealed with are missing, wrong, or kept where others may read them.
+    #[error("the key file {path}: {reason}")]
+    Key {
+        /// The key file.
+        path: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// A backup is not one, or is damaged.
+    #[error("the backup cannot be used: {0}")]
+    Backup(String),
     /// The store could not keep the change (disk full, read-only, shutting down).
     #[error("the store cannot write: {0}")]
     Unavailable(String),

@@ -77,6 +77,13 @@ impl Hub {
         Subscription { replay: Vec::new().into_iter(), receiver, fill, member, ended: false }
     }
 
+    /// How many watch, and how many bytes wait for them to be read.
+    #[cfg(feature = "embedded")]
+    pub fn waiting(&self) -> (usize, usize) {
+        let queues = || self.groups.values().flat_map(|group| group.queues.values());
+        (queues().count(), queues().map(|queue| queue.fill.bytes.load(Ordering::Relaxed)).sum())
+    }
+
     /// Ends every watch.
     #[cfg(feature = "embedded")]
     pub fn clear(&mut self) {

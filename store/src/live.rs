@@ -100,6 +100,12 @@ impl Live {
         Ok(())
     }
 
+    /// See [`Hub::waiting`].
+    #[cfg(feature = "embedded")]
+    pub fn waiting(&self) -> (usize, usize) {
+        self.hub().waiting()
+    }
+
     /// Ends every watch and every stream of expiries.
     #[cfg(feature = "embedded")]
     pub fn close(&self) {

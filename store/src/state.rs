@@ -30,6 +30,12 @@ impl State {
         &mut self.history
     }
 
+    /// All current objects, in order.
+    #[cfg(feature = "embedded")]
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Slot)> {
+        self.objects.iter().map(|(key, slot)| (&**key, slot))
+    }
+
     /// What is under a key now.
     pub fn current(&self, key: &str) -> Option<&Slot> {
         self.objects.get(key)

@@ -21,6 +21,8 @@ enum Chore {
     Tidy,
     /// Check each crate by itself, so that none leans on what another one asks of a dependency
     Alone,
+    /// List the licences of all that is built in, and fail at one that is not allowed
+    Licences,
     /// Measure beside peers; needs release builds, haproxy, wrk and etcd
     Bench(bench::Arguments),
     /// Show a Service being changed under load; `make demo` builds what this needs
@@ -35,6 +37,7 @@ async fn main() -> ExitCode {
         Chore::Load(arguments) => load::command(arguments).await,
         Chore::Tidy => tidy::command(),
         Chore::Alone => alone::command(),
+        Chore::Licences => tidy::licences_command(),
         Chore::Bench(arguments) => bench::command(arguments).await,
         Chore::Demo => demo::command().await,
         Chore::DemoStop => demo::stop_command().await,

@@ -76,6 +76,26 @@ pub fn command() -> ExitCode {
     }
 }
 
+/// Lists the licences of what is built in, with the packages that have each, and fails if one is not allowed.
+pub fn licences_command() -> ExitCode {
+    let found = Repository::read().and_then(|repository| Ok((licences::list(&repository), licences::check(&repository)?)));
+    match found {
+        Ok((list, findings)) => {
+            for (licence, packages) in list {
+                println!("{licence}: {}", packages.join(", "));
+            }
+            for finding in &findings {
+                eprintln!("{finding}");
+            }
+            if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("licences: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn run() -> Result<usize> {
     let repository = Repository::read()?;
     let mut count = 0;

@@ -126,3 +126,104 @@ fn no_bytes_make_it_panic() {
     let nested = (0..200).fold(Vec::new(), |inner, _| bytes(2, &inner));
     let _ = decode(&envelope("v1", "Pod", &nested));
 }
+
+/// Makes objects of a message's type, with every field at times.
+struct Maker(u64);
+
+impl Maker {
+    fn number(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+
+    fn message(&mut self, name: &str, depth: usize) -> Value {
+        let mut object = json!({});
+        for field in core_types::fields(name).unwrap() {
+            if self.number(3) == 0 || depth > 5 {
+                continue;
+            }
+            if let (true, Type::Message(inner)) = (field.name.is_empty(), field.holds) {
+                for (name, value) in self.message(inner, depth + 1).as_object().unwrap() {
+                    object[name] = value.clone();
+                }
+                continue;
+            }
+            let value = match field.many {
+                Many::One => self.value(field.holds, depth),
+                Many::List => (0..1 + self.number(2)).map(|_| self.value(field.holds, depth)).collect(),
+                Many::Map => json!({"a": self.value(field.holds, depth), "b.c/d": self.value(field.holds, depth)}),
+            };
+            if field.many != Many::One || field.keeps_zero || value != json!({}) {
+                object[field.name] = value;
+            }
+        }
+        object
+    }
+
+    fn value(&mut self, holds: Type, depth: usize) -> Value {
+        let word = ["ä", "b", "c-d"][self.number(3) as usize];
+        match holds {
+            Type::Text => json!(word),
+            Type::Integer => json!([1, -7, 4_000_000_000_i64][self.number(3) as usize]),
+            Type::Boolean => json!(true),
+            Type::Float => json!([2, 3][self.number(2) as usize]),
+            Type::Bytes => json!(STANDARD.encode([1, 255, 0])),
+            Type::Time => json!("2001-02-03T04:05:06Z"),
+            Type::MicroTime => json!("2001-02-03T04:05:06.000007Z"),
+            Type::Duration => json!("90s"),
+            Type::Quantity => json!("100m"),
+            Type::IntOrString if self.number(2) == 0 => json!(80),
+            Type::IntOrString => json!("http"),
+            Type::Raw => json!({"f:a": [1, {"b": null}]}),
+            Type::Texts => json!(["x", word]),
+            Type::SchemaOr(Instead::List) => json!([self.message(SCHEMA, depth + 1), {}]),
+            Type::SchemaOr(Instead::Texts) => json!([word]),
+            Type::SchemaOr(Instead::Boolean) if self.number(2) == 0 => json!(false),
+            Type::SchemaOr(Instead::Boolean) => self.message(SCHEMA, depth + 1),
+            Type::Message(name) => self.message(name, depth + 1),
+        }
+    }
+}
+
+#[test]
+fn every_kind_comes_back_from_protobuf_as_it_went_in() {
+    let mut maker = Maker(0x2545_f491_4f6c_dd1d);
+    let mut seen = 0;
+    let extra = [("", "Status"), ("", "APIResourceList"), ("", "APIGroupList"), ("autoscaling", "Scale"), ("policy", "Eviction")];
+    let kinds = model::KINDS.iter().map(|kind| kind()).map(|kind| (kind.group, kind.kind));
+    let kinds: Vec<(String, String)> = kinds.chain(extra.map(|(group, kind)| (group.into(), kind.into()))).collect();
+    for (group, kind) in kinds {
+        let Some(name) = core_types::message_of(&group, &kind) else {
+            assert_eq!(group, "conductor.dev", "{kind}");
+            continue;
+        };
+        for _ in 0..40 {
+            let mut object = maker.message(name, 0);
+            object["apiVersion"] = json!(if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") });
+            object["kind"] = json!(kind);
+            let bytes = encode(&object).unwrap();
+            assert_eq!(decode(&bytes).unwrap(), object, "{object:#}");
+            seen += bytes.len();
+            for cut in [1, bytes.len() / 2, bytes.len() - 1] {
+                let _ = decode(&bytes[..cut]);
+            }
+        }
+    }
+    assert!(seen > 100_000, "{seen}");
+}
+
+#[test]
+fn lists_and_changes_are_framed_as_clients_read_them() {
+    let item = json!({"metadata": {"name": "a"}, "data": {"k": "v"}});
+    let list = json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": [item, item]});
+    let entry = [bytes(1, &bytes(1, b"a")), entry(2, "k", b"v")].concat();
+    let raw = [bytes(1, &bytes(2, b"7")), bytes(2, &entry), bytes(2, &entry)].concat();
+    assert_eq!(encode(&list).unwrap(), envelope("v1", "ConfigMapList", &raw));
+    assert_eq!(encode(&json!({"kind": "WidgetList", "apiVersion": "a.dev/v1"})), None);
+    let object = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a"}, "data": {"k": "v"}});
+    let framed = frame("ADDED", &object).unwrap();
+    let expected = [bytes(1, b"ADDED"), bytes(2, &bytes(1, &envelope("v1", "ConfigMap", &entry)))].concat();
+    assert_eq!(framed, [&u32::try_from(expected.len()).unwrap().to_be_bytes()[..], &expected].concat());
+}

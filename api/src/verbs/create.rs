@@ -99,7 +99,7 @@ async fn check_namespace(call: &Call, name: &str, namespace: &str, key: &str) ->
     let causes = serde_json::json!([{
         "reason": "NamespaceTerminating", "field": "metadata.namespace", "message": format!("namespace {namespace} is being terminated"),
     }]);
-    let mut details = serde_json::json!({"name": name, "group": kind.group, "kind": kind.plural, "causes": causes});
+    let mut details = serde_json::json!({"name": name, "group": kind.kept_group(), "kind": kind.plural, "causes": causes});
     if let Some(fields) = details.as_object_mut() {
         fields.retain(|_, value| value != "");
     }

@@ -26,7 +26,12 @@ struct Deletion {
     grace_seconds: Option<i64>,
     finalizer: Option<&'static str>,
     dry_run: bool,
+    warnings: Vec<String>,
 }
+
+/// What whoever deletes an object without saying so is told, where that leaves what belongs to it.
+const ORPHANS: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or \
+     set propagationPolicy=Orphan to suppress this warning";
 
 /// Deletes one object. Answers the object where it stays for a while, a Status where it is gone. Errors: 404, 409.
 pub async fn delete(call: &Call) -> Result<Response> {
@@ -47,10 +52,12 @@ pub async fn delete(call: &Call) -> Result<Response> {
                 if !gone || answers_object(kind) {
                     // What goes at once is shown as it was; only a Pod's end is told by its grace.
                     let shown = if gone && kind.kind != "Pod" { &entry } else { &left };
-                    return Ok(respond(call, accepted, StatusCode::OK, shown));
+                    let mut response = respond(call, accepted, StatusCode::OK, shown);
+                    answer::warn(&mut response, &deletion.warnings);
+                    return Ok(response);
                 }
                 let uid = object::decode(&left)["metadata"]["uid"].clone();
-                let mut details = json!({"name": name, "group": kind.group, "kind": kind.plural, "uid": uid});
+                let mut details = json!({"name": name, "group": kind.kept_group(), "kind": kind.plural, "uid": uid});
                 if let Some(fields) = details.as_object_mut() {
                     fields.retain(|_, value| value != "");
                 }
@@ -97,7 +104,9 @@ pub async fn delete_collection(call: &Call) -> Result<Response> {
         metadata["continue"] = json!("");
     }
     let list = json!({"kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": metadata, "items": items});
-    Ok(answer::value(accepted.format, StatusCode::OK, &list))
+    let mut response = answer::value(accepted.format, StatusCode::OK, &list);
+    answer::warn(&mut response, &deletion.warnings);
+    Ok(response)
 }
 
 /// An object as it was before it was deleted, as lists have it.
@@ -144,6 +153,7 @@ impl Deletion {
         let finalizer = match (asked("propagationPolicy").as_deref(), orphans) {
             (Some("Orphan"), _) | (None, Some(true)) => Some("orphan"),
             (Some("Foreground"), _) => Some("foregroundDeletion"),
+            (None, None) if call.kind().orphans => Some("orphan"),
             (Some("Background") | None, _) => None,
             (Some(other), _) => {
                 let detail = format!("{other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\"");
@@ -153,7 +163,9 @@ impl Deletion {
         };
         let dry_run = if body.is_null() { call.query.dry_run("DeleteOptions")? } else { body["dryRun"] == json!(["All"]) };
         let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
-        Ok(Self { uid: text("uid"), version: text("resourceVersion"), grace_seconds, finalizer, dry_run })
+        let unsaid = call.kind().orphans && orphans.is_none() && asked("propagationPolicy").is_none();
+        let warnings = if unsaid { vec![ORPHANS.to_owned()] } else { Vec::new() };
+        Ok(Self { uid: text("uid"), version: text("resourceVersion"), grace_seconds, finalizer, dry_run, warnings })
     }
 
     /// Errors: 400 for options of a wrong type, 422 for such as contradict each other.

@@ -11,6 +11,7 @@ use store::{Entry, ListOptions};
 
 use crate::answer::{self, Accepted, View};
 use crate::query::{Query, not_a_number};
+use crate::requests::Shown;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::table::{Include, table};
@@ -32,6 +33,12 @@ pub async fn get(call: &Call) -> Result<Response> {
 
 /// An object as an answer, in the form asked for.
 pub fn respond(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry) -> Response {
+    let mut response = written(call, accepted, code, entry);
+    response.extensions_mut().insert(Shown(entry.clone()));
+    response
+}
+
+fn written(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry) -> Response {
     match accepted.view {
         View::Whole => {
             let mut json = Vec::with_capacity(entry.value.len() + 40);
@@ -53,6 +60,7 @@ pub fn respond(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry)
 pub struct Selection {
     pub labels: LabelSelector,
     pub fields: FieldSelector,
+    expose: fn(&mut Value),
 }
 
 impl Selection {
@@ -70,7 +78,7 @@ impl Selection {
                 return Err(Status::bad_request(unsupported(kind, field)));
             }
         }
-        Ok(Self { labels, fields })
+        Ok(Self { labels, fields, expose: kind.expose })
     }
 
     /// Whether everything is asked for.
@@ -80,13 +88,21 @@ impl Selection {
 
     /// Whether an object is asked for.
     pub fn matches(&self, object: &Value) -> bool {
-        self.labels.matches(object) && self.fields.matches(object)
+        if self.fields.is_empty() || !self.labels.matches(object) {
+            return self.labels.matches(object);
+        }
+        let mut exposed = object.clone();
+        (self.expose)(&mut exposed);
+        self.fields.matches(&exposed)
     }
 }
 
 fn unsupported(kind: &Kind, field: &str) -> String {
     if kind.defined || ["Secret", "Event", "Pod", "Node"].contains(&kind.kind.as_str()) {
         return format!("field label not supported: {field}");
+    }
+    if kind.kind == "Job" {
+        return format!("field label {field:?} not supported for Job");
     }
     format!("{field:?} is not a known field selector: only {}", selectable(kind))
 }

@@ -20,7 +20,7 @@ use crate::registry::Served;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::table::{Include, table};
-use crate::{Server, object};
+use crate::{Server, object, protobuf};
 
 /// How long a watch lasts when nobody says.
 const LASTS_DEFAULT: Duration = Duration::from_secs(1_800);
@@ -32,6 +32,7 @@ struct Writer {
     served: Arc<Served>,
     selection: Selection,
     view: View,
+    format: Format,
     meta: &'static str,
     include: Include,
     headed: bool,
@@ -40,8 +41,8 @@ struct Writer {
 /// Watches objects. Errors: 400, 422; a version no longer kept is an ERROR event with a 410.
 pub async fn watch(call: &Call) -> Result<Response> {
     let accepted = call.accepted()?;
-    if accepted.format != Format::Json {
-        return Err(Status::not_acceptable("application/json;stream=watch"));
+    if accepted.format == Format::Yaml {
+        return Err(Status::not_acceptable());
     }
     let kind = call.kind();
     let selection = Selection::parse(kind, &call.query, call.place.name.as_deref())?;
@@ -55,7 +56,8 @@ pub async fn watch(call: &Call) -> Result<Response> {
         };
     let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
     let (server, served) = (Arc::clone(&call.server), Arc::clone(&call.served));
-    let mut writer = Writer { server, served, selection, view: accepted.view, meta: accepted.meta, include, headed: true };
+    let (view, format, meta) = (accepted.view, accepted.format, accepted.meta);
+    let mut writer = Writer { server, served, selection, view, format, meta, include, headed: true };
     let bookmarks = call.query.is_true("allowWatchBookmarks");
     let prefix = object::prefix(kind, call.place.namespace.as_deref());
     let store = &call.server.store;
@@ -63,7 +65,9 @@ pub async fn watch(call: &Call) -> Result<Response> {
         Some(version) if version > 0 && initial != Some(true) => match store.watch(&prefix, version).await {
             Ok(watch) => (Vec::new(), watch),
             Err(store::Error::Future { .. }) => (Vec::new(), stream::pending().boxed()),
-            Err(error) => return Ok(streamed(stream::iter([Bytes::from(error_event(&error, version))]).boxed())),
+            Err(error) => {
+                return Ok(streamed(accepted.format, stream::iter([Bytes::from(error_event(accepted.format, &error, version))]).boxed()));
+            }
         },
         _ => {
             let page = store.list(ListOptions { prefix: prefix.clone(), ..ListOptions::default() }).await?;
@@ -76,7 +80,7 @@ pub async fn watch(call: &Call) -> Result<Response> {
     let lasts = lasts.map_or(LASTS_DEFAULT, Duration::from_secs);
     let events = Events { writer, watch, bookmarks, deadline: tokio::time::Instant::now() + lasts, done: false };
     let first = stream::iter((!first.is_empty()).then(|| Bytes::from(first)));
-    Ok(streamed(first.chain(stream::unfold(events, Events::next)).boxed()))
+    Ok(streamed(accepted.format, first.chain(stream::unfold(events, Events::next)).boxed()))
 }
 
 fn check_options(call: &Call) -> Result<Option<bool>> {
@@ -104,20 +108,32 @@ fn check_options(call: &Call) -> Result<Option<bool>> {
     Ok(initial.then(|| query.is_true("sendInitialEvents")))
 }
 
-fn streamed(events: BoxStream<'static, Bytes>) -> Response {
+fn streamed(format: Format, events: BoxStream<'static, Bytes>) -> Response {
+    let media_type = if format == Format::Protobuf { protobuf::WATCH_MEDIA_TYPE } else { "application/json" };
     let mut response = Response::new(Body::from_stream(events.map(Ok::<_, std::convert::Infallible>)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 
-fn error_event(error: &store::Error, version: u64) -> Vec<u8> {
+fn error_event(format: Format, error: &store::Error, version: u64) -> Vec<u8> {
     let status = match error {
         store::Error::Compacted { oldest, .. } => Status::expired(format!("too old resource version: {version} ({oldest})")),
         other => Status::from(other.clone()),
     };
-    let mut line = json(&json!({"type": "ERROR", "object": status.to_value()}));
-    line.push(b'\n');
-    line
+    let mut lines = Vec::new();
+    event(&mut lines, format, "ERROR", &status.to_value());
+    lines
+}
+
+/// Appends an event: a line of JSON, or a frame of protobuf.
+fn event(out: &mut Vec<u8>, format: Format, event: &str, object: &Value) {
+    if let Some(frame) = Some(object).filter(|_| format == Format::Protobuf).and_then(|object| protobuf::frame(event, object)) {
+        out.extend_from_slice(&frame);
+        return;
+    }
+    out.extend_from_slice(format!("{{\"type\":\"{event}\",\"object\":").as_bytes());
+    out.extend(json(object));
+    out.extend_from_slice(b"}\n");
 }
 
 /// A watch that goes on.
@@ -153,7 +169,7 @@ impl Events {
             Some(Ok(batch)) => self.writer.batch(&batch),
             Some(Err(error)) => {
                 self.done = true;
-                error_event(&error, 0)
+                error_event(self.writer.format, &error, 0)
             }
             None => {
                 self.done = true;
@@ -209,17 +225,20 @@ impl Writer {
         self.selection.is_empty() || self.selection.matches(&self.served.read(entry))
     }
 
-    fn line(&mut self, lines: &mut Vec<u8>, event: &str, entry: &Entry) {
-        lines.extend_from_slice(format!("{{\"type\":\"{event}\",\"object\":").as_bytes());
+    fn line(&mut self, lines: &mut Vec<u8>, name: &str, entry: &Entry) {
         match self.view {
-            View::Whole => self.served.write(lines, entry, true),
-            View::Metadata => lines.extend(json(&metadata_only(self.meta, &self.served.read(entry)))),
+            View::Whole if self.format == Format::Json => {
+                lines.extend_from_slice(format!("{{\"type\":\"{name}\",\"object\":").as_bytes());
+                self.served.write(lines, entry, true);
+                lines.extend_from_slice(b"}\n");
+            }
+            View::Whole => event(lines, self.format, name, &self.served.read(entry)),
+            View::Metadata => event(lines, self.format, name, &metadata_only(self.meta, &self.served.read(entry))),
             View::Table => {
                 let row = self.row(entry);
-                lines.extend(json(&row));
+                event(lines, self.format, name, &row);
             }
         }
-        lines.extend_from_slice(b"}\n");
     }
 
     fn row(&mut self, entry: &Entry) -> Value {
@@ -242,8 +261,8 @@ impl Writer {
                 json!({"kind": "Table", "apiVersion": self.meta, "metadata": {"resourceVersion": revision.to_string()}, "columnDefinitions": null, "rows": [row]})
             }
         };
-        let mut line = json!({"type": "BOOKMARK", "object": object}).to_string().into_bytes();
-        line.push(b'\n');
+        let mut line = Vec::new();
+        event(&mut line, self.format, "BOOKMARK", &object);
         line
     }
 }

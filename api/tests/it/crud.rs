@@ -36,6 +36,19 @@ async fn an_object_is_created_read_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn kubernetes_own_kinds_need_not_be_named_in_a_body_that_is_sent_to_their_path() {
+    let server = Server::start().await;
+    let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
+    for (uri, kind) in [(MAPS, "ConfigMap"), (roles, "Role"), ("/apis/coordination.k8s.io/v1/namespaces/default/leases", "Lease")] {
+        let made = server.post(uri, json!({"metadata": {"name": "a"}})).await.expect(201).body;
+        assert_eq!(made["kind"], kind);
+    }
+    let mut body = service("a");
+    body.as_object_mut().unwrap().remove("kind");
+    assert!(server.post(SERVICES, body).await.refused(400, "BadRequest").contains("'Kind' is missing"));
+}
+
+#[tokio::test]
 async fn a_list_is_paged_and_selected() {
     let server = Server::start().await;
     for (name, app) in [("a", "x"), ("b", "y"), ("c", "x")] {

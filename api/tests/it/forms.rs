@@ -100,3 +100,124 @@ async fn what_cannot_be_given_is_not_given_in_another_form() {
     assert_eq!(code(&format!("{MAPS}?watch=true"), "application/yaml").await, 406);
     assert_eq!(code(MAPS, "application/yaml").await, 200);
 }
+
+#[tokio::test]
+async fn core_kinds_are_told_in_protobuf_and_others_are_not() {
+    let server = Server::start().await;
+    server.post(MAPS, json!({"metadata": {"name": "a"}, "data": {"key": "value"}})).await.expect(201);
+    let ask = async |uri: &str, accept: &str| {
+        let request = Request::get(uri).header("accept", accept).body(Body::empty()).unwrap();
+        let response = server.router.clone().oneshot(request).await.unwrap();
+        let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (response.status().as_u16(), media_type, response.into_body().collect().await.unwrap().to_bytes().to_vec())
+    };
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+    let services = "/apis/conductor.dev/v1/namespaces/default/services";
+    let one = format!("{MAPS}/a");
+    let metadata = format!("{PROTOBUF};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io");
+    for (uri, accept, code, media_type) in [
+        (one.as_str(), PROTOBUF, 200, PROTOBUF),
+        (MAPS, "application/vnd.kubernetes.protobuf,application/json", 200, PROTOBUF),
+        ("/api/v1/namespaces/default/configmaps/none", PROTOBUF, 404, PROTOBUF),
+        ("/apis", PROTOBUF, 200, PROTOBUF),
+        ("/api/v1", PROTOBUF, 200, PROTOBUF),
+        (services, PROTOBUF, 406, PROTOBUF),
+        (services, "application/vnd.kubernetes.protobuf,application/json", 200, "application/json"),
+        (services, metadata.as_str(), 200, PROTOBUF),
+    ] {
+        let (found_code, found_type, bytes) = ask(uri, accept).await;
+        assert_eq!((found_code, found_type.as_str()), (code, media_type), "{uri} {accept}");
+        assert_eq!(bytes.starts_with(b"k8s\0"), media_type == PROTOBUF, "{uri}");
+    }
+    let (code, media_type, bytes) = ask(&format!("{MAPS}?watch=true&timeoutSeconds=1"), &format!("{PROTOBUF};stream=watch")).await;
+    assert_eq!((code, media_type.as_str()), (200, "application/vnd.kubernetes.protobuf;stream=watch"));
+    let (mut rest, mut frames) = (bytes.as_slice(), 0);
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let (frame, after) = after.split_at(u32::from_be_bytes(*length) as usize);
+        assert!(frame.starts_with(b"\x0a\x05ADDED"), "{frame:?}");
+        (rest, frames) = (after, frames + 1);
+    }
+    assert_eq!(frames, 1);
+}
+
+/// The fields of a message, by number; bytes only.
+fn fields(mut rest: &[u8]) -> Vec<(u64, &[u8])> {
+    let mut found = Vec::new();
+    let varint = |rest: &mut &[u8]| {
+        let (mut number, mut shift) = (0_u64, 0);
+        loop {
+            let (byte, after) = rest.split_first().unwrap();
+            *rest = after;
+            number |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                return number;
+            }
+        }
+    };
+    while !rest.is_empty() {
+        let tag = varint(&mut rest);
+        match tag & 7 {
+            0 => drop(varint(&mut rest)),
+            1 => rest = &rest[8..],
+            2 => {
+                let length = usize::try_from(varint(&mut rest)).unwrap();
+                let (bytes, after) = rest.split_at(length);
+                found.push((tag >> 3, bytes));
+                rest = after;
+            }
+            other => panic!("wire type {other}"),
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn openapi_is_whole_in_both_versions_and_kept_by_those_who_have_it() {
+    let server = Server::start().await;
+    let swagger = server.get("/openapi/v2").await.expect(200).body;
+    let definitions = swagger["definitions"].as_object().unwrap();
+    let mut references = Vec::new();
+    collect(&swagger, &mut references);
+    assert!(references.len() > 500, "{}", references.len());
+    for reference in references {
+        let name = reference.strip_prefix("#/definitions/").unwrap_or_else(|| panic!("{reference}"));
+        assert!(definitions.contains_key(name), "{name} is not defined");
+    }
+    let index = server.get("/openapi/v3").await.expect(200).body;
+    for (path, of) in index["paths"].as_object().unwrap() {
+        let document = server.get(of["serverRelativeURL"].as_str().unwrap()).await.expect(200).body;
+        let mut references = Vec::new();
+        collect(&document, &mut references);
+        for reference in references {
+            let name = reference.strip_prefix("#/components/schemas/").unwrap_or_else(|| panic!("{path}: {reference}"));
+            assert!(document["components"]["schemas"][name].is_object(), "{path}: {name} is not defined");
+        }
+    }
+    let ask = async |tag: &str| {
+        let accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+        let request = Request::get("/openapi/v2").header("accept", accept).header("if-none-match", tag).body(Body::empty()).unwrap();
+        server.router.clone().oneshot(request).await.unwrap()
+    };
+    let response = ask("").await;
+    assert_eq!(response.headers()["content-type"], "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    let tag = response.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(ask(&tag).await.status(), 304);
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let (_, encoded) = *fields(&bytes).iter().find(|(number, _)| *number == 9).unwrap();
+    let names: Vec<String> = fields(encoded).iter().map(|(_, named)| String::from_utf8_lossy(fields(named)[0].1).into_owned()).collect();
+    assert_eq!(names.len(), definitions.len());
+    assert!(names.iter().any(|name| name == "io.k8s.api.core.v1.ConfigMap"));
+}
+
+fn collect(value: &Value, references: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            // A property may be called so as well: then it is an object.
+            references.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+            fields.values().for_each(|value| collect(value, references));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, references)),
+        _ => {}
+    }
+}

@@ -79,7 +79,8 @@ impl Server {
     fn over(store: Arc<dyn store::Store>, limits: Limits) -> Self {
         let key = AccountKey::from_pkcs8(&AccountKey::generate().unwrap()).unwrap();
         let access = Access::default().with_token("secret", User::master("admin")).with_account_key(key);
-        let api = Api::new(Arc::clone(&store), Arc::new(Stopped), access, Arc::new(NoNodes)).with_limits(limits);
+        let api = Api::new(Arc::clone(&store), Arc::new(Stopped), access, Arc::new(NoNodes));
+        api.limit(limits);
         Self { router: api.router_for(User::master("admin")), stranger: api.router(), api, store }
     }
 

@@ -2,7 +2,10 @@
 //!
 //! Results go to standard output, everything else to standard error; exit codes are in [`failure::Exit`].
 
+mod backup;
 mod cells;
+mod config;
+mod doctor;
 mod failure;
 mod grid;
 mod history;
@@ -16,6 +19,7 @@ mod rm;
 mod rollback;
 mod rollout;
 mod scale;
+mod secrets;
 mod server;
 mod token;
 mod up;
@@ -51,6 +55,17 @@ pub enum Command {
     /// Make, list and delete bearer tokens for people and programs
     #[command(subcommand)]
     Token(token::Token),
+    /// Write all objects of this machine's server into a file
+    Backup(backup::Backup),
+    /// Make this machine's store anew from a backup
+    Restore(backup::Restore),
+    /// The keys that Secrets are sealed with
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
+    /// Show the settings that a server has here, and where each comes from
+    Config(config::Config),
+    /// Look for what is wrong here, and say what mends it
+    Doctor(doctor::Doctor),
     /// Print the version of this program, and of the server
     Version(version::Version),
 }
@@ -67,6 +82,11 @@ impl Command {
             Self::Rm(args) => rm::rm(args).await,
             Self::Kubeconfig(args) => version::kubeconfig(&args),
             Self::Token(args) => token::token(args).await,
+            Self::Backup(args) => backup::backup(args).await,
+            Self::Restore(args) => backup::restore(&args),
+            Self::Secrets(args) => secrets::secrets(args).await,
+            Self::Config(args) => config::config(&args),
+            Self::Doctor(args) => doctor::doctor(args).await,
             Self::Version(args) => version::version(args).await,
         }
     }

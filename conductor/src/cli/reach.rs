@@ -19,6 +19,7 @@ use tower::BoxError;
 use super::failure::{Exit, Failure, Result, chain, exit_of};
 use super::server::Server;
 use crate::paths;
+use crate::settings::{self, Effective, Flags};
 
 const HEADING: &str = "Connection";
 
@@ -85,7 +86,7 @@ impl Reach {
 
     fn data_dir_in(&self, environment: &Environment) -> PathBuf {
         let named = || environment.data.clone().filter(|dir| !dir.is_empty()).map(PathBuf::from);
-        self.data.clone().or_else(named).unwrap_or_else(paths::default_data_dir)
+        self.data.clone().or_else(named).unwrap_or_else(configured_data_dir)
     }
 
     /// A flag wins over the environment, and a kubeconfig over a data directory.
@@ -122,6 +123,12 @@ impl Environment {
     }
 }
 
+/// The data directory that the files of settings name, or the usual one. What is wrong with them is told by `conductor config`.
+fn configured_data_dir() -> PathBuf {
+    let read = Effective::read(&Flags::default(), &settings::Environment::read());
+    read.map_or_else(|_| paths::default_data_dir(), |read| read.settings().data)
+}
+
 fn unusable(error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::failed(format!("the kubeconfig cannot be used: {}", chain(error)))
 }
@@ -131,6 +138,12 @@ fn http_address(data: &Path) -> Option<String> {
     let text = std::fs::read_to_string(paths::ready(data)).ok()?;
     let ready: serde_json::Value = serde_json::from_str(&text).ok()?;
     ready["http"].as_str().map(str::to_owned)
+}
+
+/// A client of this machine's own server. Errors: no server answers there.
+pub async fn local(data: Option<&Path>) -> Result<Client> {
+    let reach = Reach { data: data.map(Path::to_owned), ..Reach::default() };
+    over_socket(&reach.data_dir()).await
 }
 
 /// A client over the socket of a data directory; each request has a connection of its own. Errors: no server answers there.

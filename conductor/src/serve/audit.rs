@@ -8,33 +8,30 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use api::AuditLog;
-use clap::Args;
 use serde_json::Value;
 
 /// How much is kept.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct AuditArgs {
-    /// Size in bytes at which the audit log is set aside and a new one begun; 0 keeps no audit log
-    #[arg(long, env = "CONDUCTOR_AUDIT_BYTES", value_name = "BYTES", default_value_t = 16 * 1024 * 1024)]
-    pub audit_bytes: u64,
-    /// How many audit logs that were set aside are kept
-    #[arg(long, env = "CONDUCTOR_AUDIT_FILES", value_name = "COUNT", default_value_t = 4)]
-    pub audit_files: u32,
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Size in bytes at which the log is set aside.
+    pub bytes: u64,
+    /// How many that were set aside are kept.
+    pub files: u32,
 }
 
 /// The log.
 pub struct AuditFile {
     path: PathBuf,
-    args: AuditArgs,
+    bounds: Bounds,
     open: Mutex<(File, u64)>,
 }
 
 impl AuditFile {
     /// Goes on with the log of a data directory. Errors: it cannot be written.
-    pub fn open(data: &Path, args: AuditArgs) -> Result<Self> {
+    pub fn open(data: &Path, bounds: Bounds) -> Result<Self> {
         let path = data.join("audit.log");
         let open = open(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { path, args, open: Mutex::new(open) })
+        Ok(Self { path, bounds, open: Mutex::new(open) })
     }
 
     fn aside(&self, number: u32) -> PathBuf {
@@ -43,12 +40,12 @@ impl AuditFile {
 
     /// Sets the log aside: `audit.log` becomes `audit.log.1`, that `audit.log.2`, and the oldest goes.
     fn rotate(&self) -> io::Result<(File, u64)> {
-        for number in (1..self.args.audit_files).rev() {
+        for number in (1..self.bounds.files).rev() {
             if self.aside(number).exists() {
                 std::fs::rename(self.aside(number), self.aside(number + 1))?;
             }
         }
-        if self.args.audit_files == 0 {
+        if self.bounds.files == 0 {
             std::fs::remove_file(&self.path)?;
         } else {
             std::fs::rename(&self.path, self.aside(1))?;
@@ -70,7 +67,7 @@ impl AuditLog for AuditFile {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut write = || -> io::Result<()> {
-            if open.1 > 0 && open.1.saturating_add(length) > self.args.audit_bytes {
+            if open.1 > 0 && open.1.saturating_add(length) > self.bounds.bytes {
                 *open = self.rotate()?;
             }
             open.0.write_all(&bytes)?;
@@ -95,9 +92,9 @@ mod tests {
     fn logs_are_set_aside_by_size_and_the_oldest_go() {
         let dir = tempfile::tempdir().unwrap();
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
-        let args = AuditArgs { audit_bytes: 20, audit_files: 2 };
+        let bounds = Bounds { bytes: 20, files: 2 };
         for number in 0..7 {
-            AuditFile::open(dir.path(), args).unwrap().keep(&json!({"n": number}));
+            AuditFile::open(dir.path(), bounds).unwrap().keep(&json!({"n": number}));
         }
         assert_eq!(read("audit.log"), "{\"n\":6}\n");
         assert_eq!((read("audit.log.1").as_str(), read("audit.log.2").as_str()), ("{\"n\":4}\n{\"n\":5}\n", "{\"n\":2}\n{\"n\":3}\n"));

@@ -9,21 +9,26 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use api::{Api, Origin, User};
 use axum::Router;
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use super::certificate;
+use super::timed::{Patience, Pulse, Timed};
 
-const CONNECTIONS_MAX: usize = 4_096;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-const HEADERS_MAX: Duration = Duration::from_secs(15);
+/// How long clients may take. Rest is longer than what clients of Kubernetes keep a connection for.
+const PATIENCE: Patience = Patience { head: Duration::from_secs(15), rest: Duration::from_secs(120), write: Duration::from_secs(60) };
 const STREAMS_MAX: u32 = 1_000;
 /// How long requests in flight may take when the server stops; watches are cut then.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
@@ -40,10 +45,16 @@ pub fn unix(path: &Path) -> Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves TLS connections until `stop` is cancelled, then finishes what is in flight, in bounded time.
-pub async fn serve_tls(listener: TcpListener, config: Arc<rustls::ServerConfig>, api: Api, stop: CancellationToken) {
+/// Serves at most so many TLS connections at a time until `stop` is cancelled, then finishes what is in flight, in bounded time.
+pub async fn serve_tls(
+    listener: TcpListener,
+    config: Arc<rustls::ServerConfig>,
+    api: Api,
+    connections_max: usize,
+    stop: CancellationToken,
+) {
     let acceptor = TlsAcceptor::from(config);
-    let door = Door::new();
+    let door = Door::new(connections_max);
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let Ok((stream, from)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -55,9 +66,10 @@ pub async fn serve_tls(listener: TcpListener, config: Arc<rustls::ServerConfig>,
     door.close().await;
 }
 
-/// Serves connections of this machine's people: of root, and of the user that the server runs as.
-pub async fn serve_unix(listener: UnixListener, api: Api, stop: CancellationToken) {
-    let door = Door::new();
+/// Serves at most so many connections at a time of this machine's people: of root, and of the user that the server runs as.
+/// `extra` is what only they may ask.
+pub async fn serve_unix(listener: UnixListener, api: Api, extra: Router, connections_max: usize, stop: CancellationToken) {
+    let door = Door::new(connections_max);
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -65,7 +77,7 @@ pub async fn serve_unix(listener: UnixListener, api: Api, stop: CancellationToke
         };
         let Some(user) = local_user(&stream) else { continue };
         let origin = Origin(format!("unix:{}", user.name));
-        let (door, router) = (door.clone(), api.router_for(user).layer(axum::Extension(origin)));
+        let (door, router) = (door.clone(), extra.clone().fallback_service(api.router_for(user).layer(axum::Extension(origin))));
         tokio::spawn(async move { door.serve(stream, router).await });
     }
     door.close().await;
@@ -84,9 +96,9 @@ struct Door {
 }
 
 impl Door {
-    fn new() -> Self {
+    fn new(connections_max: usize) -> Self {
         let graceful = Arc::new(std::sync::Mutex::new(Some(GracefulShutdown::new())));
-        Self { connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)), graceful }
+        Self { connections: Arc::new(Semaphore::new(connections_max)), graceful }
     }
 
     async fn tls(&self, acceptor: TlsAcceptor, stream: TcpStream, from: SocketAddr, api: &Api) {
@@ -112,9 +124,16 @@ impl Door {
             return;
         };
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_MAX);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(Duration::from_secs(30));
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
+        let pulse = Pulse::default();
+        let timed = Timed::new(stream, pulse.clone(), PATIENCE);
+        let service = service_fn(move |request: Request<Incoming>| {
+            pulse.busy(request.version());
+            let (pulse, answer) = (pulse.clone(), router.clone().oneshot(request.map(Body::new)));
+            async move { answer.await.map(|response| pulse.until_sent(response)) }
+        });
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(timed), service).into_owned();
         let watched = self.graceful.lock().ok().and_then(|graceful| graceful.as_ref().map(|graceful| graceful.watch(connection)));
         if let Some(connection) = watched
             && let Err(error) = connection.await

@@ -4,78 +4,84 @@ mod audit;
 mod certificate;
 mod credentials;
 mod listen;
+pub mod local;
+mod logging;
 mod machine;
+mod metrics;
 pub mod pki;
-mod wiring;
+mod reload;
+mod systemd;
+mod timed;
+pub mod wiring;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use clap::Args;
+use http::Request;
 use serde_json::json;
-use tokio::net::TcpListener;
+use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use crate::paths;
+use crate::settings::{Effective, Environment, Flags};
 
 /// How long requests and controllers may take to finish when the server stops.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// What `serve` can be told.
-#[derive(Debug, Args)]
-pub struct ServeArgs {
-    /// Directory of everything the server keeps
-    #[arg(long, env = "CONDUCTOR_DATA", value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Address of the control API (HTTPS); port 0 takes any free one
-    #[arg(long, env = "CONDUCTOR_API", value_name = "HOST:PORT", default_value = "127.0.0.1:6443")]
-    pub api: SocketAddr,
-    /// Address at which Services are reached (HTTP); port 0 takes any free one
-    #[arg(long, env = "CONDUCTOR_HTTP", value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
-    pub http: SocketAddr,
-    /// File of bearer tokens: lines of token,user,uid,"group,group"
-    #[arg(long, env = "CONDUCTOR_TOKEN_FILE", value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-    /// Requests that one user may make a second, over time; three times as many at once. Administrators may make any number
-    #[arg(long, env = "CONDUCTOR_CLIENT_REQUESTS", value_name = "COUNT", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
-    pub client_requests: u32,
-    #[command(flatten)]
-    pub audit: audit::AuditArgs,
-}
-
 /// Serves until SIGTERM or SIGINT, then stops in bounded time. What runs as Pods goes on running.
-pub async fn serve(args: ServeArgs) -> Result<()> {
-    start_logging();
+pub async fn serve(flags: Flags) -> Result<()> {
+    let environment = Environment::read();
+    let effective = Effective::read(&flags, &environment)?;
+    let settings = effective.settings();
+    let level = logging::start(&settings)?;
+    for (name, meant) in environment.slips() {
+        tracing::warn!("{name} is no setting: did you mean {meant}?");
+    }
+    let (notifier, mut handed) = (systemd::Notifier::from_env()?, systemd::Handed::from_env()?);
+    // Before anything else: a signal that nobody awaits would end the server.
+    let reloads = signal(SignalKind::hangup())?;
     // Fails only when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let data = args.data.clone().unwrap_or_else(paths::default_data_dir);
-    prepare(&data)?;
-    let stored = wiring::open_store(&data)?;
+    let data = &settings.data;
+    prepare(data)?;
+    let stored = wiring::open_store(&settings)?;
     // The store is ours, so what another server left is out of date.
-    let _ = std::fs::remove_file(paths::ready(&data));
-    let api_listener = bind("--api", args.api).await?;
-    let http_listener = bind("--http", args.http).await?;
+    let _ = std::fs::remove_file(paths::ready(data));
+    let api_listener = handed.take_or_bind("api", settings.api).await?;
+    let http_listener = handed.take_or_bind("http", settings.http).await?;
     let (api_address, http_address) = (api_listener.local_addr()?, http_listener.local_addr()?);
     let identity = pki::Identity::load_or_make(&data.join("pki"), api_address.ip())?;
-    let access = credentials::access(&data, args.token_file.as_deref())?;
-    let burst = args.client_requests.saturating_mul(3);
-    let limits = api::Limits { requests_per_second: args.client_requests, burst, ..api::Limits::default() };
-    let parts = wiring::assemble(&data, stored, access, limits, http_listener).await?;
-    if args.audit.audit_bytes > 0 {
-        parts.api.audit_to(Arc::new(audit::AuditFile::open(&data, args.audit)?));
+    let access = credentials::access(data, settings.token_file.as_deref())?;
+    let parts = wiring::assemble(&settings, Arc::clone(&stored) as Arc<dyn Store>, access, http_listener).await?;
+    if settings.audit_bytes > 0 {
+        let bounds = audit::Bounds { bytes: settings.audit_bytes, files: settings.audit_files };
+        parts.api.audit_to(Arc::new(audit::AuditFile::open(data, bounds)?));
     }
+    parts.api.limit(reload::limits(&settings));
+    parts.tell_numbers(Arc::clone(&stored));
+    let watched = parts.api.clone();
+    let reload = reload::Reload::new(flags, effective, level, parts.api.clone());
     let stop = CancellationToken::new();
-    let socket = listen::unix(&paths::socket(&data))?;
-    let tls = tokio::spawn(listen::serve_tls(api_listener, identity.server_config()?, parts.api.clone(), stop.clone()));
-    let local = tokio::spawn(listen::serve_unix(socket, parts.api.clone(), stop.clone()));
+    let socket = listen::unix(&paths::socket(data))?;
+    let most = settings.api_connections;
+    let tls = tokio::spawn(listen::serve_tls(api_listener, identity.server_config()?, parts.api.clone(), most, stop.clone()));
+    let local = tokio::spawn(listen::serve_unix(socket, parts.api.clone(), local::routes(stored, data), most, stop.clone()));
     let workers = parts.start(&stop);
-    credentials::write_kubeconfig(&data, api_address, &identity.ca_pem)?;
-    announce(&data, api_address, http_address)?;
-    wait_for_signal().await?;
+    credentials::write_kubeconfig(data, api_address, &identity.ca_pem)?;
+    announce(data, api_address, http_address)?;
+    notifier.say("READY=1");
+    let reloading = tokio::spawn(reload.run(reloads));
+    tokio::select! {
+        signalled = wait_for_signal() => signalled?,
+        () = keep_watchdog_quiet(&notifier, &watched) => {}
+    }
+    reloading.abort();
+    notifier.say("STOPPING=1");
     tracing::info!("stopping");
     stop.cancel();
     let ended = tokio::time::timeout(STOP_MAX, async {
@@ -84,29 +90,14 @@ pub async fn serve(args: ServeArgs) -> Result<()> {
     if ended.await.is_err() {
         tracing::warn!("some requests did not finish in time");
     }
-    for file in [paths::ready(&data), paths::socket(&data)] {
+    for file in [paths::ready(data), paths::socket(data)] {
         let _ = std::fs::remove_file(file);
     }
     Ok(())
 }
 
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CONDUCTOR_LOG").unwrap_or_else(|_| "info,kube_runtime=error".into());
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = if std::io::IsTerminal::is_terminal(&std::io::stderr()) { logging.try_init() } else { logging.json().try_init() };
-    if let Err(error) = started {
-        eprintln!("logging could not be started: {error}");
-    }
-}
-
 fn prepare(data: &Path) -> Result<()> {
     paths::make_private(data).with_context(|| format!("--data: cannot use the directory {}", data.display()))
-}
-
-async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("{flag} {address}: cannot listen there; is another server running? Name another address, or port 0 for any free one")
-    })
 }
 
 /// Says, to scripts and to people, where the server is reached.
@@ -115,6 +106,23 @@ fn announce(data: &Path, api: SocketAddr, http: SocketAddr) -> Result<()> {
     paths::write_private(&paths::ready(data), text.as_bytes())?;
     tracing::info!(api = %format!("https://{api}"), http = %format!("http://{http}"), kubeconfig = %paths::kubeconfig(data).display(), "ready");
     Ok(())
+}
+
+/// Tells the watchdog of systemd, for as long as there is one, that the API answers. When it does not, nothing is said, and the server is
+/// started again.
+async fn keep_watchdog_quiet(notifier: &systemd::Notifier, api: &api::Api) {
+    let Some(period) = notifier.watchdog_period() else { return std::future::pending().await };
+    let asked = || Request::get("/livez").body(axum::body::Body::empty());
+    let router = api.router_for(api::User::master("system:conductor:watchdog"));
+    loop {
+        if let Ok(request) = asked()
+            && let Ok(Ok(answer)) = tokio::time::timeout(period, router.clone().oneshot(request)).await
+            && answer.status().is_success()
+        {
+            notifier.say("WATCHDOG=1");
+        }
+        tokio::time::sleep(period).await;
+    }
 }
 
 async fn wait_for_signal() -> Result<()> {

@@ -1,11 +1,10 @@
 //! Which adapter is used for what. Nothing else names one.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use api::{Access, Api, Limits, NodeConnector, User};
+use api::{Access, Api, NodeConnector, User};
 use axum::Router;
 use control::Agent;
 use k8s_openapi::api::core::v1::Namespace;
@@ -16,14 +15,16 @@ use runtime::Runtime;
 use runtime::docker::Docker;
 use runtime::process::Process;
 use store::Store;
-use store::embedded::Embedded;
+use store::embedded::{Embedded, Sealing};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::WallClock;
+use crate::paths;
+use crate::settings::Settings;
 
-use super::machine;
+use super::{machine, metrics};
 
 /// How long requests in flight may take when the server stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -43,26 +44,34 @@ pub struct Workers {
     router: Arc<Builtin>,
 }
 
-/// Opens the store in a data directory.
-pub fn open_store(data: &Path) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(Embedded::open(data.join("store.redb"), store::embedded::Options::default())?))
+/// Opens the store that the settings name.
+pub fn open_store(settings: &Settings) -> Result<Arc<Embedded>> {
+    Ok(Arc::new(Embedded::open(paths::store(&settings.data), store_options(settings))?))
+}
+
+/// How the store is opened: Secrets are sealed in it.
+pub fn store_options(settings: &Settings) -> store::embedded::Options {
+    let secret = model::secret::kind();
+    let prefix = format!("/{}/{}/", if secret.group.is_empty() { "core" } else { &secret.group }, secret.plural);
+    let sealing = Sealing { key_file: settings.secrets_key.clone(), prefixes: vec![prefix] };
+    store::embedded::Options { sealing: Some(sealing), ..store::embedded::Options::default() }
 }
 
 /// Puts everything together over a store and a listener for requests.
-pub async fn assemble(data: &Path, store: Arc<dyn Store>, access: Access, limits: Limits, http: TcpListener) -> Result<Parts> {
+pub async fn assemble(settings: &Settings, store: Arc<dyn Store>, access: Access, http: TcpListener) -> Result<Parts> {
+    let data = &settings.data;
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     let facts = machine::facts(data)?;
     let here = Arc::new(Here::default());
-    let api = Api::new(store, Arc::clone(&clock), access, Arc::clone(&here) as Arc<dyn NodeConnector>).with_limits(limits);
+    let api = Api::new(store, Arc::clone(&clock), access, Arc::clone(&here) as Arc<dyn NodeConnector>);
     api.prepare().await.context("cannot make the default roles")?;
     let client = |name: &str| Client::new(api.router_for(User::master(&format!("system:conductor:{name}"))), "default");
     make_namespaces(&client("server")).await?;
     let shim = std::env::current_exe().context("cannot find this program's own file")?;
     let shim = vec![shim.to_string_lossy().into_owned(), "shim".to_owned()];
     let process = Process::open(data.join("pods"), shim).await.context("cannot open the process runtime")?;
-    let router = Arc::new(Builtin::start(http, Options::default())?);
-    let engine = std::env::var("DOCKER_HOST").unwrap_or_else(|_| runtime::docker::ADDRESS.into());
-    let docker = Docker::open(data.join("docker"), &engine).await.context("cannot open the docker runtime")?;
+    let router = Arc::new(Builtin::start(http, Options { connections_max: Some(settings.http_connections), ..Options::default() })?);
+    let docker = Docker::open(data.join("docker"), &settings.engine).await.context("cannot open the docker runtime")?;
     let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(process), Arc::new(docker)];
     let node = facts.name.clone();
     let agent = Agent::new(client("agent"), Arc::clone(&clock), facts, runtimes, Arc::clone(&router) as Arc<dyn router::Router>);
@@ -71,6 +80,12 @@ pub async fn assemble(data: &Path, store: Arc<dyn Store>, access: Access, limits
 }
 
 impl Parts {
+    /// Has the API tell the numbers of all parts.
+    pub fn tell_numbers(&self, store: Arc<Embedded>) {
+        let (router, begun) = (Arc::clone(&self.router), self.clock.now());
+        self.api.tell_numbers(Box::new(move |text| metrics::tell(text, begun, &store, &router)));
+    }
+
     /// Starts controllers and agent; they end when `stop` is cancelled.
     pub fn start(self, stop: &CancellationToken) -> Workers {
         let controllers = tokio::spawn(control::controllers::run(self.controllers, self.clock, stop.clone()));

@@ -2,11 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod backup;
+mod clients;
 mod command_line;
 mod docker;
+mod doctor;
 mod kubectl;
 mod kubectl_streams;
 mod load;
+mod metrics;
 mod refusals;
 mod rollouts;
 mod server;
+mod settings;
+mod soak;
+mod systemd;

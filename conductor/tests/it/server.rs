@@ -11,6 +11,8 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use model::{Revision, Service};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 pub const CONDUCTOR: &str = env!("CARGO_BIN_EXE_conductor");
@@ -30,7 +32,16 @@ impl Server {
     /// One with these variables in its environment.
     pub fn start_with(env: &[(&str, &str)]) -> Self {
         let env: Vec<_> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let dir = tempfile::Builder::new().prefix("conductor-").tempdir().unwrap();
+        Self::spawn_in(tempfile::Builder::new().prefix("conductor-").tempdir().unwrap(), env)
+    }
+
+    /// One in a directory that holds something already.
+    pub fn start_in(dir: tempfile::TempDir, env: &[(&str, &str)]) -> Self {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self::spawn_in(dir, env)
+    }
+
+    fn spawn_in(dir: tempfile::TempDir, env: Vec<(String, String)>) -> Self {
         let child = spawn(dir.path(), &env);
         let mut server = Self { dir, child, env };
         server.wait_until_ready();
@@ -58,8 +69,12 @@ impl Server {
     /// Asks the server to stop, and says how it ended and how long that took.
     pub fn stop(&mut self) -> (Option<i32>, Duration) {
         let begun = Instant::now();
-        terminate(&self.child);
+        self.signal(Signal::SIGTERM);
         (self.child.wait().unwrap().code(), begun.elapsed())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
     pub fn data(&self) -> PathBuf {
@@ -119,17 +134,12 @@ fn spawn(dir: &Path, env: &[(String, String)]) -> Child {
         .unwrap()
 }
 
-fn terminate(child: &Child) {
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-}
-
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
         for pid in self.processes() {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
 }

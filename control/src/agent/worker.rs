@@ -76,7 +76,9 @@ impl Worker {
     async fn run(&mut self) {
         let mut probes = FuturesUnordered::new();
         loop {
-            let pause = match self.turn().await {
+            let turned = self.turn().await;
+            crate::controllers::looked("pod", &turned);
+            let pause = match turned {
                 Ok(Some(pause)) => pause,
                 Ok(None) => return,
                 Err(error) => {

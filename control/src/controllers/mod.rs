@@ -7,12 +7,33 @@ mod namespaces;
 mod placement;
 mod service;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures::future::join_all;
 use kube::Client;
 use model::Clock;
+use model::metrics::{Counter, Form, Labelled, Text};
 use tokio_util::sync::CancellationToken;
+
+/// How often each controller looked at an object (labels: controller, outcome).
+static LOOKS: LazyLock<Labelled<Counter>> = LazyLock::new(Labelled::default);
+
+/// Tells how often controllers and the agent looked at something, and how often in vain.
+pub fn tell(text: &mut Text) {
+    const NAME: &str = "conductor_reconciles_total";
+    text.family(NAME, Form::Counter, "How often a controller looked at an object and did what followed.");
+    for (labels, count) in LOOKS.all() {
+        let labels: Vec<(&str, &str)> = ["controller", "outcome"].into_iter().zip(labels.iter().map(String::as_str)).collect();
+        text.number(NAME, &labels, count.get());
+    }
+}
+
+/// Takes note of how a look ended.
+pub(crate) fn looked<T, E>(controller: &str, outcome: &Result<T, E>) {
+    if let Some(count) = LOOKS.with(&[controller, if outcome.is_ok() { "done" } else { "failed" }]) {
+        count.add_one();
+    }
+}
 
 /// Runs every controller until `stop` is cancelled, then returns.
 pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken) {

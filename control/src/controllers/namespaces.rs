@@ -21,7 +21,10 @@ pub async fn run(client: Client, stop: CancellationToken) {
     Controller::new(Api::<Namespace>::all(client.clone()), watcher::Config::default())
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, |namespace, error: &Error, _| on_error(&namespace, error), Arc::new(client))
-        .for_each(|_| std::future::ready(()))
+        .for_each(|outcome| {
+            super::looked("namespaces", &outcome);
+            std::future::ready(())
+        })
         .await;
 }
 

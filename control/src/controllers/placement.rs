@@ -39,7 +39,10 @@ pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken)
         })
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, |pod, error: &Error, _| on_error(&pod, error), context)
-        .for_each(|_| std::future::ready(()))
+        .for_each(|outcome| {
+            super::looked("placement", &outcome);
+            std::future::ready(())
+        })
         .await;
 }
 

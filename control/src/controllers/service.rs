@@ -43,7 +43,10 @@ pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken)
         .owns(Api::<RouteTable>::all(client), all())
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, |service, error, _| on_error(&service, error), context)
-        .for_each(|_| std::future::ready(()))
+        .for_each(|outcome| {
+            super::looked("service", &outcome);
+            std::future::ready(())
+        })
         .await;
 }
 

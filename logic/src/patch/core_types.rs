@@ -64,8 +64,21 @@ pub enum Type {
     Raw,
     /// A list of texts that is a message of its own.
     Texts,
+    /// A schema, or a list of them, or whether there may be anything, or names of fields: what a definition's schema may hold in their place.
+    SchemaOr(Instead),
     /// Another type of the table.
     Message(&'static str),
+}
+
+/// What may stand in place of a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instead {
+    /// A list of schemas.
+    List,
+    /// True or false.
+    Boolean,
+    /// A list of texts.
+    Texts,
 }
 
 /// How often a field holds what it holds.
@@ -86,8 +99,31 @@ pub fn fields(name: &str) -> Option<&'static [Field]> {
 
 /// The table's name of a kind, for kinds whose protobuf form is known.
 pub fn message_of(group: &str, kind: &str) -> Option<&'static str> {
-    let group = group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
-    [group, "meta"].into_iter().find_map(|group| TYPES.get_key_value(format!("{group}.{kind}").as_str())).map(|(name, _)| *name)
+    let short = match group {
+        "" => "core",
+        "rbac.authorization.k8s.io" => "rbac",
+        other => other.strip_suffix(".k8s.io").unwrap_or(other),
+    };
+    // Messages that are no kinds are not found by a group that somebody calls so.
+    let short = if short == "openapi" { "" } else { short };
+    [short, "meta"].into_iter().find_map(|group| TYPES.get_key_value(format!("{group}.{kind}").as_str())).map(|(name, _)| *name)
+}
+
+/// What JSON of an empty object of a type has: messages, texts and lists that are told even where there is nothing in them.
+pub fn blank(name: &str) -> Value {
+    let mut object = Map::new();
+    for field in fields(name).unwrap_or_default().iter().filter(|field| field.name != "metadata" || name.ends_with("Spec")) {
+        match (field.many, field.holds) {
+            (Many::One, Type::Message(inner)) if !field.keeps_zero && !field.name.is_empty() => {
+                drop(object.insert(field.name.into(), blank(inner)))
+            }
+            (Many::One, Type::Text) if field.keeps_zero => drop(object.insert(field.name.into(), json!(""))),
+            // The one keyed list that Kubernetes tells when it is empty.
+            (Many::List, _) if field.name == "containers" => drop(object.insert(field.name.into(), json!([]))),
+            _ => {}
+        }
+    }
+    Value::Object(object)
 }
 
 /// Adds to schemas of Kubernetes' own types, by their names in `definitions`, how their lists and maps are merged.
@@ -95,6 +131,7 @@ pub fn annotate(definitions: &mut Map<String, Value>) {
     for (name, schema) in definitions {
         let Some(found) = message_of_definition(name).and_then(|name| TYPES.get(name)) else { continue };
         annotate_fields(&found.fields, schema);
+        require_no_metadata(&found.fields, schema);
         if found.atomic {
             schema["x-kubernetes-map-type"] = json!("atomic");
         }
@@ -136,9 +173,41 @@ fn annotate_fields(of: &[Field], schema: &mut Value) {
                 _ => {}
             }
         }
+        default_empty(field, property);
         if field.many == Many::List && !property.contains_key("x-kubernetes-list-type") {
             property.insert("x-kubernetes-list-type".into(), json!("atomic"));
         }
+    }
+}
+
+/// Metadata is asked for only of the few types that say so.
+fn require_no_metadata(of: &[Field], schema: &mut Value) {
+    let is_optional = of.iter().any(|field| field.name == "metadata" && !field.keeps_zero);
+    let Some(fields) = schema.as_object_mut().filter(|_| is_optional) else { return };
+    if let Some(required) = fields.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|name| name != "metadata");
+    }
+    if fields.get("required").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        fields.shift_remove("required");
+    }
+}
+
+/// Messages that are there even when they are empty have that for a default; so have those of lists.
+fn default_empty(field: &Field, property: &mut Map<String, Value>) {
+    let wrap = |of: &mut Map<String, Value>| {
+        if let Some(reference) = of.shift_remove("$ref") {
+            of.insert("allOf".into(), json!([{"$ref": reference}]));
+        }
+        of.insert("default".into(), json!({}));
+    };
+    match (field.many, field.holds) {
+        (Many::One, Type::Message(_)) if !field.keeps_zero => wrap(property),
+        (Many::List, Type::Message(_)) => {
+            if let Some(items) = property.get_mut("items").and_then(Value::as_object_mut) {
+                wrap(items);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -172,6 +241,9 @@ fn parse_field(text: &'static str) -> Option<Field> {
         "IntOrString" => Type::IntOrString,
         "Raw" => Type::Raw,
         "Strings" => Type::Texts,
+        "SchemaOrList" => Type::SchemaOr(Instead::List),
+        "SchemaOrBoolean" => Type::SchemaOr(Instead::Boolean),
+        "SchemaOrTexts" => Type::SchemaOr(Instead::Texts),
         other => Type::Message(other),
     };
     let merge = facts.split(';').filter(|fact| !fact.is_empty()).collect();
@@ -203,6 +275,8 @@ mod tests {
             ("", "DeleteOptions", Some("meta.DeleteOptions")),
             ("rbac.authorization.k8s.io", "Role", Some("rbac.Role")),
             ("coordination.k8s.io", "Lease", Some("coordination.Lease")),
+            ("batch.example.dev", "Job", None),
+            ("openapi", "Schema", None),
             ("conductor.dev", "Service", None),
         ] {
             assert_eq!(message_of(group, kind), expected);

@@ -80,6 +80,9 @@ impl<'a> Reader<'a> {
                 items.iter().find(|item| !item.is_string()).and_then(|item| self.mismatch("string", "string", item))
             }
             (Type::Texts, other) => self.mismatch(name, "slice", other),
+            (Type::SchemaOr(_), Value::Object(_)) => self.object("apiextensions.JSONSchemaProps", value),
+            // What may stand instead is looked at where definitions are checked.
+            (Type::SchemaOr(_), _) => None,
             (Type::Message(inner), Value::Object(_)) => self.object(inner, value),
             (Type::Message(_), other) => self.mismatch(name, "struct", other),
         }
@@ -197,6 +200,7 @@ fn element(around: &str, field: &Field) -> String {
         Type::IntOrString => "intstr.IntOrString".into(),
         Type::Raw => "v1.FieldsV1".into(),
         Type::Texts => "v1.ExtraValue".into(),
+        Type::SchemaOr(_) => "v1.JSONSchemaProps".into(),
         Type::Message(inner) => format!("v1.{}", inner.rsplit('.').next().unwrap_or_default()),
     }
 }

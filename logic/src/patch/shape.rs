@@ -44,6 +44,8 @@ struct Node {
     atomic: bool,
     list: ListKind,
     patch: PatchFacts,
+    /// Whether there may be a plain value as well.
+    may_be_plain: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,8 +98,13 @@ impl Compiler {
             return if is_atomic { self.push(Node { atomic: true, ..self.nodes[inner].clone() }) } else { inner };
         }
         if let Some(choices) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()).filter(|_| schema["type"].is_null()) {
-            let compiled = choices.iter().map(|choice| self.compile(choice, definitions));
-            return compiled.max_by_key(|at| usize::from(*at != ANYTHING)).unwrap_or(ANYTHING);
+            let compiled: Vec<usize> = choices.iter().map(|choice| self.compile(choice, definitions)).collect();
+            let is_plain = |(choice, at): (&Value, &usize)| *at == ANYTHING && choice["type"] != "null";
+            let may_be_plain = choices.iter().zip(&compiled).any(is_plain);
+            return match compiled.into_iter().find(|at| *at != ANYTHING) {
+                Some(inner) if may_be_plain => self.push(Node { may_be_plain, ..self.nodes[inner].clone() }),
+                found => found.unwrap_or(ANYTHING),
+            };
         }
         let node = self.node(schema, definitions);
         if node.holds == Holds::Anything { ANYTHING } else { self.push(node) }
@@ -147,7 +154,8 @@ impl Compiler {
         let text = |name: &str| schema[name].as_str().unwrap_or_default();
         let merges = text("x-kubernetes-patch-strategy").split(',').any(|word| word == "merge");
         let patch = PatchFacts { merges, merge_key: text("x-kubernetes-patch-merge-key").to_owned() };
-        Node { holds, fields, additional, items, key_defaults, atomic: schema["x-kubernetes-map-type"] == "atomic", list, patch }
+        let atomic = schema["x-kubernetes-map-type"] == "atomic";
+        Node { holds, fields, additional, items, key_defaults, atomic, list, patch, may_be_plain: false }
     }
 
     /// The shapes compiled so far, by the positions that [`Compiler::compile`] gave.
@@ -214,14 +222,14 @@ impl<'a> Place<'a> {
         self.node.holds == Holds::Fields
     }
 
-    /// Whether the schema says that there is an object here.
+    /// Whether the schema says that there is an object here, and nothing else.
     pub fn is_object(self) -> bool {
-        matches!(self.node.holds, Holds::Fields | Holds::Map)
+        matches!(self.node.holds, Holds::Fields | Holds::Map) && !self.node.may_be_plain
     }
 
-    /// Whether the schema says that there is a list here.
+    /// Whether the schema says that there is a list here, and nothing else.
     pub fn is_list(self) -> bool {
-        self.node.holds == Holds::List
+        self.node.holds == Holds::List && !self.node.may_be_plain
     }
 
     /// Whether an object is one piece.
@@ -278,6 +286,7 @@ pub(super) mod tests {
                     "x-kubernetes-patch-strategy": "merge", "x-kubernetes-patch-merge-key": "containerPort"},
                 "args": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "atomic"},
             }},
+            "Reference": {"type": "object", "properties": {"secretRef": {"type": "string"}}},
         });
         let schema = json!({"type": "object", "properties": {
             "apiVersion": {"type": "string"}, "kind": {"type": "string"},
@@ -287,6 +296,7 @@ pub(super) mod tests {
                 "finalizers": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set", "x-kubernetes-patch-strategy": "merge"},
             }},
             "data": {"type": "object", "additionalProperties": {"type": "string"}},
+            "config": {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, {"$ref": "#/components/schemas/Reference"}]}},
             "spec": {"type": "object", "properties": {
                 "size": {"type": "integer"},
                 "containers": {"type": "array", "items": {"$ref": "#/components/schemas/Container"},

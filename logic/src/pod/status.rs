@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Exit, Observed, Phase, Seen, restarts};
 
-/// The status of a Pod, as it is seen.
+/// The status of a Pod, as it is seen. What others say of it, such as conditions of types of their own, stays.
 pub fn status(observed: &Observed) -> PodStatus {
     let spec = observed.pod.spec.clone().unwrap_or_default();
     let statuses = |containers: &[Container]| containers.iter().map(|container| container_status(observed, container)).collect::<Vec<_>>();
@@ -20,12 +20,15 @@ pub fn status(observed: &Observed) -> PodStatus {
     let initialized = init.iter().all(|container| exit_code(container) == Some(0));
     let why = unready(&containers).unwrap_or_default();
     let ended = if phase == "Succeeded" { "PodCompleted" } else { "ContainersNotReady" };
-    let conditions = vec![
+    let mut conditions = vec![
         condition(observed, "PodScheduled", true, "", String::new()),
         condition(observed, "Initialized", initialized, "ContainersNotInitialized", String::new()),
         condition(observed, "ContainersReady", ready, ended, why.clone()),
         condition(observed, "Ready", ready, ended, why),
     ];
+    let said = old.and_then(|old| old.conditions.as_deref()).unwrap_or_default();
+    let others: Vec<PodCondition> = said.iter().filter(|said| conditions.iter().all(|own| own.type_ != said.type_)).cloned().collect();
+    conditions.extend(others);
     PodStatus {
         phase: Some(phase),
         conditions: Some(conditions),
@@ -35,12 +38,9 @@ pub fn status(observed: &Observed) -> PodStatus {
         pod_ip: observed.seen.map(|_| observed.address.to_owned()),
         pod_ips: observed.seen.map(|_| vec![PodIP { ip: observed.address.to_owned() }]),
         start_time: old.and_then(|old| old.start_time.clone()).or(Some(Time(observed.now))),
-        reason: old.and_then(|old| old.reason.clone()),
-        message: old.and_then(|old| old.message.clone()),
         observed_generation: observed.pod.metadata.generation,
-        // Said by the server: to leave it out would be to take it away, again and again.
-        qos_class: old.and_then(|old| old.qos_class.clone()),
-        ..PodStatus::default()
+        // What others say of the Pod stays: to leave it out would be to take it away, again and again.
+        ..old.cloned().unwrap_or_default()
     }
 }
 

@@ -53,6 +53,29 @@ fn a_pod_is_made_started_and_restarted_with_back_off() {
 }
 
 #[test]
+fn what_others_say_of_a_pod_stays() {
+    let mut pod = pod(json!({"containers": [{"name": "a"}]}));
+    let said = json!({"qosClass": "BestEffort", "conditions": [
+        {"type": "example.dev/Warm", "status": "True"}, {"type": "Ready", "status": "False"}]});
+    pod.status = Some(serde_json::from_value(said).unwrap());
+    let (seen, health, words) = ([seen("a", 1, Phase::Running(time("00:01")))], BTreeMap::new(), BTreeMap::new());
+    let observed = Observed {
+        pod: &pod,
+        seen: Some(&seen),
+        health: &health,
+        last_words: &words,
+        trouble: None,
+        address: "127.0.0.1",
+        now: time("00:11"),
+    };
+    let told = plan(&observed).status;
+    assert_eq!(told.qos_class.as_deref(), Some("BestEffort"));
+    let types: Vec<_> = told.conditions.iter().flatten().map(|condition| (condition.type_.as_str(), condition.status.as_str())).collect();
+    let own = [("PodScheduled", "True"), ("Initialized", "True"), ("ContainersReady", "True"), ("Ready", "True")];
+    assert_eq!(types, [&own[..], &[("example.dev/Warm", "True")]].concat());
+}
+
+#[test]
 fn a_pod_is_of_images_when_all_its_containers_are() {
     for (spec, expected) in [
         (json!({"containers": [{"name": "a", "image": "shop:7"}]}), true),

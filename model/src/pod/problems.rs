@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::{Problem, ProblemKind, check_label};
 
+/// The sources of volumes in the order in which they are looked at: of two, the later is one too many.
+const SOURCES: [&str; 8] = ["emptyDir", "hostPath", "secret", "nfs", "persistentVolumeClaim", "configMap", "downwardAPI", "projected"];
 const PORT_RULE: &str = "must be between 1 and 65535, inclusive";
 
 /// Problems of a pod's spec wherever it stands; `field` is its path.
@@ -14,13 +16,7 @@ pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
     if spec.containers.is_empty() {
         found.push(Problem::required(format!("{field}.containers"), ""));
     }
-    for (at, volume) in spec.volumes.iter().flatten().enumerate() {
-        let field = format!("{field}.volumes[{at}].name");
-        found.extend(check_label(&volume.name).into_iter().map(|why| Problem::invalid(&field, format!("{:?}: {why}", volume.name))));
-        if spec.volumes.iter().flatten().take(at).any(|other| other.name == volume.name) {
-            found.push(Problem::duplicate(field, &volume.name));
-        }
-    }
+    volume_problems(spec, field, found);
     let choices = [
         ("restartPolicy", &spec.restart_policy, &["Always", "OnFailure", "Never"][..]),
         ("dnsPolicy", &spec.dns_policy, &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]),
@@ -53,6 +49,30 @@ fn not_supported(field: String, value: Option<&str>, supported: &[&str]) -> Opti
     let value = value.filter(|value| !supported.contains(value))?;
     let supported: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
     Some(Problem::new(ProblemKind::NotSupported, field, format!("{value:?}: supported values: {}", supported.join(", "))))
+}
+
+/// A volume has a name of its own and one source.
+fn volume_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
+    let volumes = spec.volumes.as_deref().unwrap_or_default();
+    for (at, volume) in volumes.iter().enumerate() {
+        let name = format!("{field}.volumes[{at}].name");
+        found.extend(check_label(&volume.name).into_iter().map(|why| Problem::invalid(&name, format!("{:?}: {why}", volume.name))));
+        if volumes.iter().take(at).any(|other| other.name == volume.name) {
+            found.push(Problem::duplicate(name, &volume.name));
+        }
+        let told = serde_json::to_value(volume).unwrap_or_default();
+        let mut sources: Vec<&String> =
+            told.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != "name").collect();
+        sources.sort_by_key(|name| SOURCES.iter().position(|known| known == name));
+        let field = format!("{field}.volumes[{at}]");
+        for source in sources.iter().skip(1) {
+            let detail = "may not specify more than 1 volume type";
+            found.push(Problem::new(ProblemKind::Forbidden, format!("{field}.{source}"), detail));
+        }
+        if sources.is_empty() {
+            found.push(Problem::required(field, "must specify a volume type"));
+        }
+    }
 }
 
 fn mount_problems(container: &Container, field: &str, volumes: &BTreeSet<&str>, found: &mut Vec<Problem>) {

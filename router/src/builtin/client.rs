@@ -107,12 +107,14 @@ pub(super) struct Watched {
     head_since: Instant,
     rest_ticks: u32,
     gathered: Vec<u8>,
+    /// Fires when a write has waited too long; there while one waits.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, client: Arc<Client>) -> Self {
         let tick = Box::pin(tokio::time::sleep(period(&client)));
-        Self { io: TokioIo::new(stream), client, tick, head_since: Instant::now(), rest_ticks: 0, gathered: Vec::new() }
+        Self { io: TokioIo::new(stream), client, tick, head_since: Instant::now(), rest_ticks: 0, gathered: Vec::new(), stalled: None }
     }
 
     /// Looks whether time is up: an error for a head that takes too long, ready for a rest that has lasted long enough.
@@ -135,6 +137,20 @@ impl Watched {
             self.tick.as_mut().reset(now + period);
         }
         Poll::Pending
+    }
+
+    /// Passes on how a write went; one that waits too long is an error, except in a tunnel.
+    fn poll_stalled<T>(&mut self, context: &mut Context<'_>, write: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if write.is_ready() || self.client.pulse.is(FREE) {
+            self.stalled = None;
+            return write;
+        }
+        let patience = self.client.core.options.write_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        match stalled.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     fn note_write(&self) {
@@ -180,7 +196,9 @@ impl Read for Watched {
 impl Write for Watched {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.note_write();
-        Pin::new(&mut self.get_mut().io).poll_write(context, bytes)
+        let this = self.get_mut();
+        let write = Pin::new(&mut this.io).poll_write(context, bytes);
+        this.poll_stalled(context, write)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -198,9 +216,10 @@ impl Write for Watched {
     fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.note_write();
         let this = self.get_mut();
-        let Some(text) = gathered(pieces, &mut this.gathered) else {
-            return Pin::new(&mut this.io).poll_write_vectored(context, pieces);
+        let write = match gathered(pieces, &mut this.gathered) {
+            None => Pin::new(&mut this.io).poll_write_vectored(context, pieces),
+            Some(text) => Pin::new(&mut this.io).poll_write(context, text),
         };
-        Pin::new(&mut this.io).poll_write(context, text)
+        this.poll_stalled(context, write)
     }
 }

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::endpoint::{Endpoint, Seat, locked};
 use super::options::Options;
-use super::tally::Tally;
+use super::tally::{Lasting, Tally};
 use crate::table::{Found, Routes};
 use crate::{Counts, Result, Route, Table};
 
@@ -198,6 +198,14 @@ impl Core {
 
     pub(super) fn counts(&self, service: &str) -> Counts {
         locked(&self.registry).tallies.get(service).map(|counted| counted.tally.counts()).unwrap_or_default()
+    }
+
+    /// What the clients of each Service saw since the start; a Service that no table names is forgotten in time.
+    pub(super) fn lasting(&self) -> Vec<(String, Arc<Lasting>)> {
+        let registry = locked(&self.registry);
+        let mut all: Vec<_> = registry.tallies.iter().map(|(service, counted)| (service.clone(), counted.tally.lasting())).collect();
+        all.sort_by(|left, right| left.0.cmp(&right.0));
+        all
     }
 
     pub(super) fn totals(&self) -> Totals {

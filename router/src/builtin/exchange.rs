@@ -50,7 +50,7 @@ async fn carry(client: &Arc<Client>, mut request: Request<Incoming>, arrival: In
         Ok(delivered) => pass_on(client, delivered, visit, upgrade),
         Err(refusal) => {
             let failed = refusal.is_ours();
-            visit.answered(failed);
+            visit.answered(refusal.status().as_u16(), failed);
             client.core.tolls.failed.fetch_add(u64::from(failed), Relaxed);
             Err(refusal)
         }
@@ -63,7 +63,7 @@ fn seat(client: &Client, request: &Request<Incoming>, host: &HeaderValue, arriva
     match client.core.choose(text(host), request.uri().path(), None, arrival) {
         Choice::Seat(seat, tally) => Ok((seat, Visit::new(tally, arrival))),
         Choice::NoEndpoint(tally) => {
-            Visit::new(tally, arrival).answered(true);
+            Visit::new(tally, arrival).answered(503, true);
             tolls.failed.fetch_add(1, Relaxed);
             Err(Refusal::NoEndpoint)
         }
@@ -165,12 +165,12 @@ async fn attempt(
 fn pass_on(client: &Arc<Client>, delivered: Delivered, mut visit: Visit, upgrade: Option<Upgrade>) -> Result<Response<Relay>, Refusal> {
     let Delivered { mut response, link, seat } = delivered;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        visit.answered(upgrade.is_none());
+        visit.answered(101, upgrade.is_none());
         let upgrade = upgrade.ok_or(Refusal::BadGateway)?;
         client.pulse.free();
         return Ok(tunnel::begin(response, link, seat, upgrade));
     }
-    visit.answered(false);
+    visit.answered(response.status().as_u16(), false);
     *response.version_mut() = Version::HTTP_11;
     headers::to_client(response.headers_mut());
     let passage = Passage { client: Arc::clone(client), visit, connection: Some((link, seat)) };
@@ -253,18 +253,30 @@ impl Refusal {
         matches!(self, Self::NoEndpoint | Self::BadGateway | Self::GatewayTimeout)
     }
 
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Pong => StatusCode::OK,
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::NoTunnels => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadGateway => StatusCode::BAD_GATEWAY,
+            Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
     fn response(self) -> Response<Relay> {
-        let (status, words) = match self {
-            Self::Pong => (StatusCode::OK, "pong\n"),
-            Self::BadRequest => (StatusCode::BAD_REQUEST, "the request cannot be understood\n"),
-            Self::NoTunnels => (StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not offered here\n"),
-            Self::NoRoute => (StatusCode::NOT_FOUND, "no service is routed here\n"),
-            Self::NoEndpoint => (StatusCode::SERVICE_UNAVAILABLE, "the service has no ready copy\n"),
-            Self::BadGateway => (StatusCode::BAD_GATEWAY, "the service did not answer\n"),
-            Self::GatewayTimeout => (StatusCode::GATEWAY_TIMEOUT, "the service did not answer in time\n"),
+        let words = match self {
+            Self::Pong => "pong\n",
+            Self::BadRequest => "the request cannot be understood\n",
+            Self::NoTunnels => "CONNECT is not offered here\n",
+            Self::NoRoute => "no service is routed here\n",
+            Self::NoEndpoint => "the service has no ready copy\n",
+            Self::BadGateway => "the service did not answer\n",
+            Self::GatewayTimeout => "the service did not answer in time\n",
         };
         let mut response = Response::new(Relay::Text(words));
-        *response.status_mut() = status;
+        *response.status_mut() = self.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         response
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use model::metrics::{Counter, Histogram};
 
 use crate::Counts;
 
@@ -19,6 +20,16 @@ const BUCKETS: usize = (STEPS + DOUBLINGS * STEPS) as usize;
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     window: ArcSwap<Window>,
+    lasting: Arc<Lasting>,
+}
+
+/// What clients of one Service saw since the router began.
+#[derive(Debug, Default)]
+pub struct Lasting {
+    /// Answers by the first digit of their code; at 0 those that the client did not wait for.
+    pub codes: [Counter; 6],
+    /// How long the first byte of an answer took.
+    pub first_byte: Histogram,
 }
 
 impl Tally {
@@ -30,8 +41,16 @@ impl Tally {
         self.window.load().counts()
     }
 
-    /// A request was answered or given up, `first_byte` after it arrived. Returns the number of the window.
-    fn answered(&self, first_byte: Duration, failed: bool) -> u64 {
+    pub(super) fn lasting(&self) -> Arc<Lasting> {
+        Arc::clone(&self.lasting)
+    }
+
+    /// A request was answered with a code (0 when it was given up), `first_byte` after it arrived. Returns the number of the window.
+    fn answered(&self, first_byte: Duration, code: u16, failed: bool) -> u64 {
+        if let Some(codes) = self.lasting.codes.get(usize::from(code / 100)) {
+            codes.add_one();
+        }
+        self.lasting.first_byte.observe(first_byte);
         let window = self.window.load();
         window.add(first_byte, failed);
         window.number
@@ -144,9 +163,9 @@ impl Visit {
     }
 
     /// The head of the answer is passed on, or (`failed`) we answer for the endpoint.
-    pub(super) fn answered(&mut self, failed: bool) {
+    pub(super) fn answered(&mut self, code: u16, failed: bool) {
         if std::mem::take(&mut self.is_open) {
-            self.counted_in = self.tally.answered(self.arrival.elapsed(), failed);
+            self.counted_in = self.tally.answered(self.arrival.elapsed(), code, failed);
         }
     }
 
@@ -158,7 +177,7 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.answered(false);
+        self.answered(0, false);
     }
 }
 
@@ -180,11 +199,11 @@ mod tests {
     #[test]
     fn the_99th_percentile_and_the_longest_stall_are_those_of_the_window() {
         let tally = Tally::default();
-        tally.answered(Duration::from_secs(9), false);
+        tally.answered(Duration::from_secs(9), 200, false);
         tally.start_counting();
         assert_eq!(tally.counts(), Counts::default());
         for millis in 1..=100 {
-            tally.answered(Duration::from_millis(millis), millis == 7);
+            tally.answered(Duration::from_millis(millis), 200, millis == 7);
         }
         let counts = tally.counts();
         assert_eq!((counts.requests, counts.failed, counts.longest_stall), (100, 1, Duration::from_millis(100)));
@@ -196,7 +215,7 @@ mod tests {
         let tally = Arc::new(Tally::default());
         drop(Visit::new(Arc::clone(&tally), Instant::now()));
         let mut visit = Visit::new(Arc::clone(&tally), Instant::now());
-        visit.answered(true);
+        visit.answered(502, true);
         drop(visit);
         assert_eq!((tally.counts().requests, tally.counts().failed), (2, 1));
     }
@@ -205,7 +224,7 @@ mod tests {
     fn an_answer_broken_off_in_a_later_window_is_a_request_of_that_window() {
         let tally = Arc::new(Tally::default());
         let mut visit = Visit::new(Arc::clone(&tally), Instant::now());
-        visit.answered(false);
+        visit.answered(200, false);
         tally.start_counting();
         visit.broken_off();
         assert_eq!((tally.counts().requests, tally.counts().failed), (1, 1));

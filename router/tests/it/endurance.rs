@@ -103,3 +103,14 @@ async fn connections_beyond_the_limit_wait_their_turn() {
     });
     assert_eq!(answer.unwrap().body, "shop");
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off() {
+    let backend = Backend::start("much to read ".repeat(2_000_000).leak()).await;
+    let router = builtin_with(Options { write_timeout: SHORT, ..Options::default() }).await;
+    send_all_to(&router, &[backend.address]).await;
+    let mut deaf = TcpStream::connect(router.address()).await.unwrap();
+    deaf.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    until(|| router.totals().connections == 1).await;
+    until(|| router.totals().connections == 0).await;
+}

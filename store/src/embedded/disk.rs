@@ -16,10 +16,12 @@ use std::sync::Arc;
 use redb::{Database, backends::FileBackend};
 
 use super::draft::Draft;
-use super::load::{Loaded, Unreadable, load};
-use super::tables;
+use super::load::{Loaded, Unreadable, format, load};
+use super::seal::Seal;
+use super::{Options, tables};
 use crate::history::Record;
-use crate::{Error, Limits, Result, Revision};
+use crate::state::State;
+use crate::{Error, Result, Revision};
 
 /// The file may keep this many revisions of history more than memory: forgetting many at once is cheaper.
 const FORGET_AT_ONCE: Revision = 256;
@@ -28,8 +30,8 @@ const FORGET_AT_ONCE: Revision = 256;
 #[derive(Debug)]
 pub struct Disk {
     path: PathBuf,
-    cache_bytes: usize,
-    limits: Limits,
+    options: Options,
+    seal: Arc<Seal>,
     /// `None` after a failed write, until it is opened again.
     database: Option<Database>,
     /// The newest revision that the log in the file has forgotten.
@@ -38,13 +40,82 @@ pub struct Disk {
 
 impl Disk {
     /// Opens a file and reads it; creates it when it is missing. Errors: see [`super::Embedded::open`].
-    pub fn open(path: &Path, cache_bytes: usize, limits: Limits) -> Result<(Self, Loaded)> {
+    pub fn open(path: &Path, options: &Options) -> Result<(Self, Loaded)> {
+        let seal = Arc::new(Seal::open(options.sealing.clone())?);
         if !path.try_exists().map_err(|error| refused("look for", path, &error))? {
-            create(path, cache_bytes)?;
+            create(path, options.cache_bytes)?;
         }
-        let mut disk = Self { path: path.to_owned(), cache_bytes, limits, database: None, floor: 0 };
-        let loaded = disk.reopen()?;
+        let mut disk = Self { path: path.to_owned(), options: options.clone(), seal, database: None, floor: 0 };
+        let loaded = match disk.connect()? {
+            Ok(loaded) => loaded,
+            Err(format) => {
+                disk.upgrade(format)?;
+                disk.reopen()?
+            }
+        };
+        // Nothing is sealed yet where no key was needed to read it.
+        disk.seal.ensure_keys()?;
+        if loaded.is_stale {
+            disk.rewrite(&loaded)?;
+            tracing::info!(path = %path.display(), "values that were plain, or sealed with an older key, are sealed anew");
+        }
         Ok((disk, loaded))
+    }
+
+    /// What values are sealed with.
+    pub fn seal(&self) -> &Arc<Seal> {
+        &self.seal
+    }
+
+    /// Takes a new key, and seals all values anew with it; the key's id. Errors: [`Error::Key`], [`Error::Unavailable`]. What was
+    /// sealed can be read just the same then, and what is not done yet is done when the file is next opened.
+    pub fn rotate(&mut self) -> Result<String> {
+        let id = self.seal.renew()?;
+        self.database = None;
+        let loaded = self.reopen()?;
+        self.rewrite(&loaded)?;
+        Ok(id)
+    }
+
+    /// Writes all into a new file that takes the place of this one: nothing of what was there before remains in it.
+    fn rewrite(&mut self, loaded: &Loaded) -> Result<()> {
+        let draft = Draft::whole(&loaded.state, &loaded.sessions, loaded.last_session);
+        let fresh = fresh(&self.path)?;
+        let filled = fill(&fresh, self.options.cache_bytes, |database| tables::fill(database, &draft, loaded.floor, &self.seal));
+        self.database = None;
+        let placed = filled.and_then(|()| take_place(&fresh, &self.path));
+        if placed.is_err() {
+            let _ = std::fs::remove_file(&fresh);
+        }
+        placed?;
+        self.reopen().map(drop)
+    }
+
+    /// Brings an older file to the format of today, after a copy of it. Errors: [`Error::Unavailable`]; the file is then as it was.
+    fn upgrade(&mut self, from: u64) -> Result<()> {
+        let mut kept = OsString::from(&self.path);
+        kept.push(format!(".format-{from}"));
+        let kept = PathBuf::from(kept);
+        copy(&self.path, &kept)?;
+        let fresh = fresh(&self.path)?;
+        let upgraded = copy(&self.path, &fresh).and_then(|()| {
+            guarded(&fresh, || {
+                let file = OpenOptions::new().read(true).write(true).open(&fresh).map_err(redb::DatabaseError::from)?;
+                let database = connect(file, self.options.cache_bytes)?;
+                tables::upgrade(&database, from)?;
+                Ok(database.close()?)
+            })
+        });
+        let placed = upgraded.and_then(|()| take_place(&fresh, &self.path));
+        if placed.is_err() {
+            let _ = std::fs::remove_file(&fresh);
+        }
+        placed?;
+        tracing::warn!(
+            path = %self.path.display(), from, to = tables::FORMAT, copy = %kept.display(),
+            "the store was upgraded; the copy is as it was before, Secrets included: delete it once all is well"
+        );
+        Ok(())
     }
 
     /// Writes a draft durably, all or nothing. `floor` is the newest revision that memory has forgotten.
@@ -52,7 +123,7 @@ impl Disk {
         let Some(database) = &self.database else { return Err(Error::Unavailable("its file is not open".to_owned())) };
         let forget = draft.floor.or_else(|| (floor >= self.floor + FORGET_AT_ONCE).then_some(floor));
         let forget = forget.filter(|floor| *floor > self.floor);
-        let written = guarded(&self.path, || tables::write(database, draft, forget).map_err(Unreadable::from));
+        let written = guarded(&self.path, || tables::write(database, draft, forget, &self.seal).map_err(Unreadable::from));
         if let Err(error) = written {
             self.database = None;
             return Err(match error {
@@ -93,19 +164,93 @@ impl Disk {
     }
 
     fn reopen(&mut self) -> Result<Loaded> {
-        let (database, loaded) = guarded(&self.path, || {
+        let opened = self.connect()?;
+        opened.map_err(|format| Error::Unavailable(format!("open {}: it became a store of format {format}", self.path.display())))
+    }
+
+    /// Opens the file and reads it; its format, where that is older than today's.
+    fn connect(&mut self) -> Result<Result<Loaded, u64>> {
+        let opened = guarded_with(&self.path, &self.seal.key_file(), || {
             let file = OpenOptions::new().read(true).write(true).open(&self.path).map_err(redb::DatabaseError::from)?;
             if file.metadata().map_err(redb::DatabaseError::from)?.len() == 0 {
                 return Err(Unreadable::Wrong("it is empty".to_owned()));
             }
-            let database = connect(file, self.cache_bytes)?;
-            let loaded = load(&database, self.limits)?;
-            Ok((database, loaded))
+            let database = connect(file, self.options.cache_bytes)?;
+            match format(&database)? {
+                tables::FORMAT => {}
+                older => return Ok(Err(older)),
+            }
+            let loaded = load(&database, self.options.limits, &self.seal)?;
+            Ok(Ok((database, loaded)))
         })?;
-        self.database = Some(database);
-        self.floor = loaded.floor;
-        Ok(loaded)
+        Ok(opened.map(|(database, loaded)| {
+            self.database = Some(database);
+            self.floor = loaded.floor;
+            loaded
+        }))
     }
+}
+
+/// Puts a store that holds a state in the place of the one at `path`, which is kept beside it. Errors: see [`super::Backup::restore`].
+pub fn replace(path: &Path, options: &Options, state: &State, last_session: u64) -> Result<()> {
+    let seal = Seal::open(options.sealing.clone())?;
+    seal.ensure_keys()?;
+    let exists = path.try_exists().map_err(|error| refused("look for", path, &error))?;
+    if exists {
+        let opened = guarded(path, || {
+            let file = OpenOptions::new().read(true).write(true).open(path).map_err(redb::DatabaseError::from)?;
+            connect(file, options.cache_bytes)?;
+            Ok(())
+        });
+        // Whatever else is wrong with it, it is to be replaced.
+        if let Err(error @ Error::InUse { .. }) = opened {
+            return Err(error);
+        }
+    }
+    let draft = Draft::whole(state, &[], last_session);
+    let fresh = fresh(path)?;
+    let filled = fill(&fresh, options.cache_bytes, |database| tables::fill(database, &draft, state.history().floor(), &seal));
+    let mut before = OsString::from(path);
+    before.push(".before-restore");
+    let keep = || if exists { std::fs::rename(path, &before).map_err(|error| refused("set aside", path, &error)) } else { Ok(()) };
+    let placed = filled.and_then(|()| keep()).and_then(|()| take_place(&fresh, path));
+    if placed.is_err() {
+        let _ = std::fs::remove_file(&fresh);
+    }
+    placed
+}
+
+/// A copy that is on the disk when this returns, for its owner alone.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let copy = || -> io::Result<()> {
+        let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to)?;
+        io::copy(&mut File::open(from)?, &mut out)?;
+        out.sync_all()
+    };
+    copy().map_err(|error| refused("copy to", to, &error))
+}
+
+/// Gives a new file the name of an older one, and makes sure of it.
+fn take_place(fresh: &Path, path: &Path) -> Result<()> {
+    let named = std::fs::rename(fresh, path).and_then(|()| File::open(directory(path))?.sync_all());
+    named.map_err(|error| refused("replace", path, &error))
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// A name beside a store's that nobody else uses; its directory is made where it is missing.
+fn fresh(path: &Path) -> Result<PathBuf> {
+    let directory = directory(path);
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|error| refused("create the directory of", path, &error))?;
+    let mut name = OsString::from(path);
+    name.push(format!(".{:016x}.new", RandomState::new().hash_one(directory)));
+    Ok(PathBuf::from(name))
 }
 
 /// Hands a file to the database beneath, which checks every page of it: it trusts, or panics over, what it does not check.
@@ -116,21 +261,14 @@ fn connect(file: File, cache_bytes: usize) -> Result<Database, redb::DatabaseErr
 
 /// Makes a new store under a name that nobody else uses, then gives it its own name at once: nobody sees half a store.
 fn create(path: &Path, cache_bytes: usize) -> Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    made.map_err(|error| refused("create the directory of", path, &error))?;
-    let mut name = OsString::from(path);
-    name.push(format!(".{:016x}.new", RandomState::new().hash_one(directory)));
-    let fresh = PathBuf::from(name);
-    let placed = fill(&fresh, cache_bytes).and_then(|()| place(&fresh, path).map_err(|error| refused("create", path, &error)));
+    let fresh = fresh(path)?;
+    let placed =
+        fill(&fresh, cache_bytes, tables::create).and_then(|()| place(&fresh, path).map_err(|error| refused("create", path, &error)));
     match std::fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound && placed.is_ok() => return Err(refused("remove", &fresh, &error)),
         _ => placed?,
     }
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| refused("create", path, &error))
+    File::open(directory(path)).and_then(|directory| directory.sync_all()).map_err(|error| refused("create", path, &error))
 }
 
 /// Gives a new file its name, unless somebody else has made one of that name meanwhile.
@@ -143,12 +281,12 @@ fn place(fresh: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-fn fill(fresh: &Path, cache_bytes: usize) -> Result<()> {
+fn fill(fresh: &Path, cache_bytes: usize, fill: impl FnOnce(&Database) -> Result<(), redb::Error>) -> Result<()> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(fresh);
     let file = file.map_err(|error| refused("create", fresh, &error))?;
     guarded(fresh, || {
         let database = connect(file, cache_bytes)?;
-        tables::create(&database)?;
+        fill(&database)?;
         Ok(database.close()?)
     })
 }
@@ -156,11 +294,17 @@ fn fill(fresh: &Path, cache_bytes: usize) -> Result<()> {
 /// Runs something on the database and says what went wrong in our words, also when it panicked: it does so over some
 /// forms of damage.
 fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T, Unreadable>) -> Result<T> {
+    guarded_with(path, "", run)
+}
+
+/// The same, with the key file that may be to blame.
+fn guarded_with<T>(path: &Path, key_file: &str, run: impl FnOnce() -> Result<T, Unreadable>) -> Result<T> {
     let result = catch_unwind(AssertUnwindSafe(run));
     let damaged = |reason: String| Error::Damaged { path: path.display().to_string(), reason };
     match result {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(Unreadable::Wrong(reason))) => Err(damaged(reason)),
+        Ok(Err(Unreadable::Key(reason))) => Err(Error::Key { path: key_file.to_owned(), reason }),
         Ok(Err(Unreadable::Newer(found))) => Err(Error::NewerFormat { path: path.display().to_string(), found, supported: tables::FORMAT }),
         Ok(Err(Unreadable::Database(error))) => Err(match error {
             redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Error::InUse { path: path.display().to_string() },

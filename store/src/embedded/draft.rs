@@ -30,6 +30,14 @@ impl Draft {
         Self { records: Vec::new(), objects: BTreeMap::new(), sessions: BTreeMap::new(), last_session, floor: None }
     }
 
+    /// All of a state, with the sessions that are open.
+    pub fn whole(state: &State, sessions: &[(SessionId, Duration)], last_session: u64) -> Self {
+        let objects = state.all().map(|(key, slot)| (Arc::from(key), Some(slot.clone()))).collect();
+        let records = state.history().after(state.history().floor()).map(|records| records.cloned().collect()).unwrap_or_default();
+        let sessions = sessions.iter().map(|(id, ttl)| (*id, Some(*ttl))).collect();
+        Self { records, objects, sessions, last_session, floor: None }
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.sessions.is_empty() && self.floor.is_none()

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 
+use super::seal::Seal;
 use super::tables::{FORMAT, LOG, META, META_FLOOR, META_FORMAT, META_REVISION, META_SESSION, OBJECTS, SESSIONS};
 use crate::history::{Change, Record, Slot};
 use crate::state::State;
@@ -22,6 +23,8 @@ pub enum Unreadable {
     Database(redb::Error),
     /// Its format number is higher than [`FORMAT`].
     Newer(u64),
+    /// The keys that values are sealed with are missing or wrong.
+    Key(String),
     /// The tables contradict each other, or are not ours.
     Wrong(String),
 }
@@ -43,14 +46,27 @@ pub struct Loaded {
     pub last_session: u64,
     /// The newest revision that the log in the file has forgotten.
     pub floor: Revision,
+    /// Whether values are plain that should be sealed, or sealed with an older key.
+    pub is_stale: bool,
+}
+
+/// The format number of a file. Errors: it has none; it is newer than [`FORMAT`].
+pub fn format(database: &Database) -> Result<u64, Unreadable> {
+    let found = database.begin_read()?.open_table(META)?.get(META_FORMAT)?.map(|number| number.value());
+    match found.ok_or_else(|| Unreadable::Wrong("it has no format number".to_owned()))? {
+        0 => Err(Unreadable::Wrong("its format number is 0".to_owned())),
+        newer if newer > FORMAT => Err(Unreadable::Newer(newer)),
+        known => Ok(known),
+    }
 }
 
 /// Reads everything, and checks that it agrees with itself.
-pub fn load(database: &Database, limits: Limits) -> Result<Loaded, Unreadable> {
+pub fn load(database: &Database, limits: Limits, seal: &Seal) -> Result<Loaded, Unreadable> {
     let transaction = database.begin_read()?;
     let [revision, floor, last_session] = read_meta(&transaction)?;
-    let objects = read_objects(&transaction, revision)?;
-    let records = read_log(&transaction, &objects, floor, revision)?;
+    let mut opener = Opener { seal, is_stale: false };
+    let objects = read_objects(&transaction, revision, &mut opener)?;
+    let records = read_log(&transaction, &objects, (floor, revision), &mut opener)?;
     let mut sessions = Vec::new();
     for row in transaction.open_table(SESSIONS)?.iter()? {
         let (id, ttl) = row?;
@@ -63,7 +79,7 @@ pub fn load(database: &Database, limits: Limits) -> Result<Loaded, Unreadable> {
     for record in records.into_iter().rev() {
         state.history_mut().push(Arc::new(record));
     }
-    Ok(Loaded { state, sessions, last_session, floor })
+    Ok(Loaded { state, sessions, last_session, floor, is_stale: opener.is_stale })
 }
 
 fn read_meta(transaction: &ReadTransaction) -> Result<[u64; 3], Unreadable> {
@@ -72,14 +88,10 @@ fn read_meta(transaction: &ReadTransaction) -> Result<[u64; 3], Unreadable> {
         let found = meta.get(name)?.map(|number| number.value());
         found.ok_or_else(|| Unreadable::Wrong(format!("it has no {name} number")))
     };
-    match number(META_FORMAT)? {
-        FORMAT => Ok([number(META_REVISION)?, number(META_FLOOR)?, number(META_SESSION)?]),
-        0 => Err(Unreadable::Wrong("its format number is 0".to_owned())),
-        newer => Err(Unreadable::Newer(newer)),
-    }
+    Ok([number(META_REVISION)?, number(META_FLOOR)?, number(META_SESSION)?])
 }
 
-fn read_objects(transaction: &ReadTransaction, revision: Revision) -> Result<BTreeMap<Arc<str>, Slot>, Unreadable> {
+fn read_objects(transaction: &ReadTransaction, revision: Revision, opener: &mut Opener) -> Result<BTreeMap<Arc<str>, Slot>, Unreadable> {
     let mut objects = BTreeMap::new();
     for row in transaction.open_table(OBJECTS)?.iter()? {
         let (key, slot) = row?;
@@ -88,7 +100,7 @@ fn read_objects(transaction: &ReadTransaction, revision: Revision) -> Result<BTr
             let key = key.value();
             return Err(Unreadable::Wrong(format!("{key} is of revisions {created} to {modified} in a store at {revision}")));
         }
-        objects.insert(Arc::from(key.value()), Slot { value: Bytes::copy_from_slice(value), created, modified });
+        objects.insert(Arc::from(key.value()), Slot { value: opener.open(key.value(), modified, value)?, created, modified });
     }
     Ok(objects)
 }
@@ -97,15 +109,18 @@ fn read_objects(transaction: &ReadTransaction, revision: Revision) -> Result<BTr
 fn read_log(
     transaction: &ReadTransaction,
     objects: &BTreeMap<Arc<str>, Slot>,
-    floor: Revision,
-    revision: Revision,
+    (floor, revision): (Revision, Revision),
+    opener: &mut Opener,
 ) -> Result<Vec<Record>, Unreadable> {
     let broken = |at: Revision| Unreadable::Wrong(format!("its history is broken at revision {at}"));
     let mut rewind = Rewind { objects, later: HashMap::new(), records: Vec::new(), next: (revision, None) };
     for row in transaction.open_table(LOG)?.range((floor.saturating_add(1), 0)..)?.rev() {
         let (place, before) = row?;
         let (key, created, modified, value) = before.value();
-        let before = (created != 0).then(|| Slot { value: Bytes::copy_from_slice(value), created, modified });
+        let before = match created {
+            0 => None,
+            _ => Some(Slot { value: opener.open(key, modified, value)?, created, modified }),
+        };
         rewind.step(place.value(), key, before).ok_or_else(|| broken(place.value().0))?;
     }
     if rewind.next != (floor, None) {
@@ -115,6 +130,20 @@ fn read_log(
         record.changes.reverse();
     }
     Ok(rewind.records)
+}
+
+/// Opens what is sealed, and remembers whether all of it was sealed as it should be.
+struct Opener<'a> {
+    seal: &'a Seal,
+    is_stale: bool,
+}
+
+impl Opener<'_> {
+    fn open(&mut self, key: &str, modified: Revision, value: &[u8]) -> Result<Bytes, Unreadable> {
+        let (plain, is_stale) = self.seal.unclose(key, modified, value)?;
+        self.is_stale |= is_stale;
+        Ok(plain)
+    }
 }
 
 /// The way back from the objects to the floor.

@@ -1,17 +1,32 @@
-//! What is in the file, format 1: four tables, and how they are written.
+//! What is in the file, format 2: four tables, and how they are written.
 //!
 //! The log keeps what each change replaced, never what it put: that is in the objects, or in the log of the next change
 //! to the same key. So no value is stored twice, and reading the log backwards from the objects restores every step.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use redb::{Database, TableDefinition, WriteTransaction};
 
 use super::draft::Draft;
+use super::seal::Seal;
 use crate::Revision;
 
 /// The newest format that this program knows, and the one it writes.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
+
+/// The way from one format to the next.
+type Upgrade = fn(&WriteTransaction) -> Result<(), redb::Error>;
+
+/// The upgrades in order, from format 1 on. A file is read only once it has come to [`FORMAT`].
+const UPGRADES: &[Upgrade] = &[from_1_to_2];
+
+/// Format 2 may hold sealed values, which a program that knows format 1 alone would take for objects. What is plain is sealed when the
+/// file is next written whole.
+#[expect(clippy::unnecessary_wraps, reason = "the form of all upgrades")]
+fn from_1_to_2(_: &WriteTransaction) -> Result<(), redb::Error> {
+    Ok(())
+}
 
 /// Key → created, modified, value.
 pub const OBJECTS: TableDefinition<&str, (u64, u64, &[u8])> = TableDefinition::new("objects");
@@ -51,11 +66,37 @@ pub fn create(database: &Database) -> Result<(), redb::Error> {
     Ok(())
 }
 
+/// Brings an older file to [`FORMAT`], all or nothing.
+pub fn upgrade(database: &Database, from: u64) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    let first = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
+    for step in UPGRADES.get(first..).unwrap_or_default() {
+        step(&transaction)?;
+    }
+    transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Makes an empty database a store that holds a whole draft, and whose history is forgotten up to and including `floor`.
+pub fn fill(database: &Database, draft: &Draft, floor: Revision, seal: &Seal) -> Result<(), redb::Error> {
+    create(database)?;
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        for (name, number) in [(META_REVISION, floor), (META_FLOOR, floor), (META_SESSION, draft.last_session)] {
+            meta.insert(name, number)?;
+        }
+    }
+    transaction.commit()?;
+    write(database, draft, None, seal)
+}
+
 /// Writes all that a draft changes, and forgets the log up to and including `floor`. Nothing is kept on an error, as far
 /// as the database can tell.
-pub fn write(database: &Database, draft: &Draft, floor: Option<Revision>) -> Result<(), redb::Error> {
+pub fn write(database: &Database, draft: &Draft, floor: Option<Revision>, seal: &Seal) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
-    write_objects(&transaction, draft)?;
+    write_objects(&transaction, draft, seal)?;
     write_sessions(&transaction, draft)?;
     {
         let mut meta = transaction.open_table(META)?;
@@ -71,19 +112,22 @@ pub fn write(database: &Database, draft: &Draft, floor: Option<Revision>) -> Res
     Ok(())
 }
 
-fn write_objects(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
+fn write_objects(transaction: &WriteTransaction, draft: &Draft, seal: &Seal) -> Result<(), redb::Error> {
     let mut objects = transaction.open_table(OBJECTS)?;
     for (key, slot) in &draft.objects {
         match slot {
-            Some(slot) => objects.insert(&**key, (slot.created, slot.modified, &*slot.value))?,
+            Some(slot) => objects.insert(&**key, (slot.created, slot.modified, &*seal.close(key, slot.modified, &slot.value)?))?,
             None => objects.remove(&**key)?,
         };
     }
     let mut log = transaction.open_table(LOG)?;
     for record in &draft.records {
         for (place, change) in (0..).zip(&record.changes) {
-            let before = change.before.as_ref().map_or((0, 0, &[][..]), |slot| (slot.created, slot.modified, &*slot.value));
-            log.insert((record.revision, place), (&*change.key, before.0, before.1, before.2))?;
+            let (created, modified, value) = match &change.before {
+                Some(slot) => (slot.created, slot.modified, seal.close(&change.key, slot.modified, &slot.value)?),
+                None => (0, 0, Cow::Borrowed(&[][..])),
+            };
+            log.insert((record.revision, place), (&*change.key, created, modified, &*value))?;
         }
     }
     Ok(())

@@ -7,10 +7,11 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::Work;
 use super::disk::Disk;
 use super::draft::Draft;
 use crate::live::Live;
@@ -37,6 +38,8 @@ pub enum Request {
     End(SessionId, Reply<()>),
     /// The session expired.
     Forget(SessionId),
+    /// See [`super::Embedded::rotate`].
+    Rotate(Reply<String>),
     /// See [`super::Embedded::close`].
     Close(Reply<()>),
 }
@@ -58,14 +61,15 @@ pub struct Writer {
     requests: mpsc::UnboundedReceiver<Request>,
     /// The highest session id ever given.
     last_session: u64,
+    work: Arc<Work>,
     /// Whether the last write failed.
     failing: bool,
 }
 
 impl Writer {
     /// A writer that is yet to run.
-    pub fn new(live: Arc<Live>, disk: Disk, requests: mpsc::UnboundedReceiver<Request>, last_session: u64) -> Self {
-        Self { live, disk, requests, last_session, failing: false }
+    pub fn new(live: Arc<Live>, disk: Disk, requests: mpsc::UnboundedReceiver<Request>, last_session: u64, work: Arc<Work>) -> Self {
+        Self { live, disk, requests, last_session, work, failing: false }
     }
 
     /// Writes until it is told to close, or until nobody is left to ask.
@@ -96,19 +100,31 @@ impl Writer {
         let mut bytes = 0;
         let mut next = Some(first);
         let mut closing = None;
+        let mut rotations = Vec::new();
         while let Some(request) = next {
             bytes += request_bytes(&request);
+            if !matches!(request, Request::Forget(_)) {
+                self.work.taken.add_one();
+            }
             match request {
                 Request::Close(reply) => closing = Some(reply),
+                Request::Rotate(reply) => rotations.push(reply),
                 request => answers.extend(self.decide(request, &mut draft)),
             }
             let full = answers.len() >= BATCH_REQUESTS_MAX || bytes >= BATCH_BYTES_MAX || closing.is_some();
             next = if full { None } else { self.requests.try_recv().ok() };
         }
+        self.work.requests.add(u64::try_from(answers.len()).unwrap_or(0));
         let written = recovered.and_then(|()| self.write(&draft));
         self.report(written.as_ref().err());
         for answer in answers {
             self.answer(answer, &written);
+        }
+        if !rotations.is_empty() {
+            let rotated = self.recover().and_then(|()| self.disk.rotate());
+            for reply in rotations {
+                let _ = reply.send(rotated.clone());
+            }
         }
         closing
     }
@@ -156,7 +172,7 @@ impl Writer {
                 draft.end_session(id);
                 None
             }
-            Request::Close(_) => None,
+            Request::Close(_) | Request::Rotate(_) => None,
         }
     }
 
@@ -165,8 +181,12 @@ impl Writer {
         if draft.is_empty() {
             return Ok(());
         }
-        let floor = self.live.read().history().floor();
-        self.disk.write(draft, floor)?;
+        let (floor, begun) = (self.live.read().history().floor(), Instant::now());
+        let written = self.disk.write(draft, floor);
+        self.work.took.observe(begun.elapsed());
+        self.work.writes.add_one();
+        self.work.failed.add(u64::from(written.is_err()));
+        written?;
         self.last_session = draft.last_session;
         self.live.publish(&draft.records);
         if let Some(floor) = draft.floor {
@@ -208,16 +228,18 @@ mod tests {
 
     use super::*;
     use crate::Limits;
+    use crate::embedded::Options;
     use crate::sessions::Sessions;
 
     #[test]
     fn a_write_that_is_in_the_file_although_it_failed_becomes_true_with_the_next_one() {
         let directory = tempfile::tempdir().unwrap();
         let limits = Limits::default();
-        let (disk, loaded) = Disk::open(&directory.path().join("store.redb"), 1 << 20, limits).unwrap();
+        let options = Options { limits, ..Options::default() };
+        let (disk, loaded) = Disk::open(&directory.path().join("store.redb"), &options).unwrap();
         let live = Arc::new(Live::new(loaded.state, Sessions::new(), limits));
         let (_requests, queue) = mpsc::unbounded_channel();
-        let mut writer = Writer::new(live.clone(), disk, queue, 0);
+        let mut writer = Writer::new(live.clone(), disk, queue, 0, Arc::default());
         let watch = live.watch("", 0).unwrap();
 
         let mut draft = Draft::new(0);

@@ -173,10 +173,10 @@ fn set_meta(path: &Path, name: &str, number: u64) {
 async fn a_newer_format_is_refused() {
     let (_directory, path) = place();
     make(&path).await;
-    set_meta(&path, "format", 2);
+    set_meta(&path, "format", 3);
     let error = open(&path).unwrap_err();
-    assert!(matches!(&error, Error::NewerFormat { found: 2, supported: 1, .. }), "{error:?}");
-    set_meta(&path, "format", 1);
+    assert!(matches!(&error, Error::NewerFormat { found: 3, supported: 2, .. }), "{error:?}");
+    set_meta(&path, "format", 2);
     open(&path).unwrap();
 }
 

@@ -5,5 +5,6 @@ mod conformance;
 mod crash;
 mod files;
 mod model;
+mod sealed;
 mod sessions;
 mod support;

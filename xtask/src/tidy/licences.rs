@@ -1,5 +1,7 @@
 //! What is built into Conductor, or while building it: its licences, and what it needs to be built.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 use super::Finding;
@@ -31,6 +33,17 @@ pub fn check(repository: &Repository) -> Result<Vec<Finding>> {
             Finding::new(format!("{} {}", package.name, package.version), format!("its licence is {licence}, which is not on the list"))
         })
         .collect())
+}
+
+/// The packages that are built in, by licence.
+pub fn list(repository: &Repository) -> BTreeMap<String, Vec<String>> {
+    let mut list: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for package in repository.metadata.shipped() {
+        let licence = package.license.clone().unwrap_or_else(|| "none".to_owned());
+        list.entry(licence).or_default().push(format!("{} {}", package.name, package.version));
+    }
+    list.values_mut().for_each(|packages| packages.sort());
+    list
 }
 
 pub fn toolchain(repository: &Repository) -> Result<Vec<Finding>> {

@@ -1,11 +1,13 @@
-//! Several streams in one WebSocket: each message begins with the number of its channel.
+//! What a client and a program say to each other: pieces on numbered channels, whichever protocol carries them.
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures::SinkExt as _;
-use futures::stream::SplitSink;
+use futures::stream::{BoxStream, SplitSink};
+use futures::{SinkExt as _, StreamExt as _};
 
-/// The protocols that are spoken, the best first. The older one cannot say that one channel ended.
+use super::spdy_channels::Speaker;
+
+/// The protocols that are spoken over a WebSocket, the best first. The older one cannot say that one channel ended.
 pub const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 /// What a program reads.
 pub const STDIN: u8 = 0;
@@ -20,26 +22,61 @@ pub const RESIZE: u8 = 4;
 /// Says that the channel named by the next byte has ended.
 pub const ENDED: u8 = 255;
 
-/// The end of a WebSocket that is written to.
-pub type Sink = SplitSink<WebSocket, Message>;
+/// What a client says: a channel and a piece each. Ends when the client is gone.
+pub type Heard = BoxStream<'static, (u8, Bytes)>;
 
-/// Sends a piece on a channel. Errors: the client is gone.
-pub async fn send(sink: &mut Sink, channel: u8, piece: &[u8]) -> Result<(), axum::Error> {
-    let mut message = BytesMut::with_capacity(piece.len() + 1);
-    message.put_u8(channel);
-    message.put_slice(piece);
-    sink.send(Message::Binary(message.freeze())).await
+/// The client is gone.
+#[derive(Debug)]
+pub struct Gone;
+
+/// What is said to a client.
+pub enum Sink {
+    /// In messages, which begin with their channel.
+    WebSocket(SplitSink<WebSocket, Message>),
+    /// In streams, one a channel.
+    Spdy(Speaker),
 }
 
-/// Ends a WebSocket properly. A client that is gone does not mind.
-pub async fn close(sink: &mut Sink) {
-    let frame = CloseFrame { code: close_code::NORMAL, reason: "".into() };
-    let _ = sink.send(Message::Close(Some(frame))).await;
-    let _ = sink.close().await;
+impl Sink {
+    /// Sends a piece on a channel. Errors: the client is gone.
+    pub async fn send(&mut self, channel: u8, piece: &[u8]) -> Result<(), Gone> {
+        match self {
+            Self::WebSocket(sink) => {
+                let mut message = BytesMut::with_capacity(piece.len() + 1);
+                message.put_u8(channel);
+                message.put_slice(piece);
+                sink.send(Message::Binary(message.freeze())).await.map_err(|_| Gone)
+            }
+            Self::Spdy(speaker) => speaker.say(channel, piece).await,
+        }
+    }
+
+    /// Ends the conversation properly. A client that is gone does not mind.
+    pub async fn close(&mut self) {
+        match self {
+            Self::WebSocket(sink) => {
+                let frame = CloseFrame { code: close_code::NORMAL, reason: "".into() };
+                let _ = sink.send(Message::Close(Some(frame))).await;
+                let _ = sink.close().await;
+            }
+            Self::Spdy(speaker) => speaker.close().await,
+        }
+    }
+}
+
+/// The two directions of a WebSocket.
+pub fn of_websocket(socket: WebSocket) -> (Sink, Heard) {
+    let (sink, stream) = socket.split();
+    let until_closed = stream.take_while(|message| {
+        let is_open = matches!(message, Ok(message) if !matches!(message, Message::Close(_)));
+        std::future::ready(is_open)
+    });
+    let heard = until_closed.filter_map(async |message| piece(message.ok()?));
+    (Sink::WebSocket(sink), heard.boxed())
 }
 
 /// The channel and the piece of a message; `None` for one that carries nothing.
-pub fn piece(message: Message) -> Option<(u8, Bytes)> {
+fn piece(message: Message) -> Option<(u8, Bytes)> {
     let mut bytes = match message {
         Message::Binary(bytes) => bytes,
         Message::Text(text) => Bytes::from(text),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::WebSocket;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use futures::StreamExt as _;
@@ -16,6 +16,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::upgrade::{Upgrade, accept_spdy};
 use super::{MESSAGE_BYTES_MAX, Shared, channels, refusal, tunnel, values};
 
 const CHANNELS: &str = "v4.channel.k8s.io";
@@ -32,18 +33,19 @@ pub struct Ports {
 }
 
 /// Carries connections to the ports of a Pod.
-pub async fn forward(
-    State(shared): State<Arc<Shared>>,
-    Path(uid): Path<String>,
-    RawQuery(query): RawQuery,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    let upgrade = upgrade.protocols([tunnel::PROTOCOL, CHANNELS]).max_message_size(MESSAGE_BYTES_MAX);
+pub async fn forward(State(shared): State<Arc<Shared>>, Path(uid): Path<String>, RawQuery(query): RawQuery, upgrade: Upgrade) -> Response {
     let Some((_, state)) = shared.sandboxes().await.remove(&uid) else { return refusal(400, "the pod has not been started") };
     let ports = Ports::of(&state);
+    let upgrade = match upgrade {
+        Upgrade::WebSocket(upgrade) => upgrade.protocols([tunnel::PROTOCOL, CHANNELS]).max_message_size(MESSAGE_BYTES_MAX),
+        Upgrade::Spdy(upgrade, offered) => {
+            let talk = async move |connection| tunnel::over_connection(connection, ports).await;
+            return accept_spdy(upgrade, &offered, tunnel::STREAM_PROTOCOL, talk);
+        }
+    };
     let protocol = upgrade.selected_protocol().and_then(|name| name.to_str().ok()).unwrap_or_default().to_owned();
     if protocol == tunnel::PROTOCOL {
-        return upgrade.on_upgrade(async move |socket| tunnel::run(socket, ports).await);
+        return upgrade.on_upgrade(async move |socket| tunnel::over_websocket(socket, ports).await);
     }
     if protocol != CHANNELS {
         return refusal(400, &format!("expected one of the WebSocket protocols {}, {CHANNELS}", tunnel::PROTOCOL));
@@ -88,13 +90,13 @@ impl Ports {
 
 /// One connection a port: channels 2n carry its bytes, channels 2n+1 what went wrong. Each begins with the port's number.
 async fn over_channels(socket: WebSocket, ports: &Ports, numbers: &[u16]) {
-    let (mut sink, mut stream) = socket.split();
+    let (mut sink, mut heard) = channels::of_websocket(socket);
     let (pieces, mut to_send) = mpsc::channel::<(u8, Vec<u8>)>(PIECES_MAX);
     let (mut writers, mut readers): (Vec<Option<OwnedWriteHalf>>, JoinSet<()>) = (Vec::new(), JoinSet::new());
     for (at, number) in numbers.iter().enumerate() {
         let data = u8::try_from(at * 2).unwrap_or(u8::MAX);
         for channel in [data, data.saturating_add(1)] {
-            if channels::send(&mut sink, channel, &number.to_le_bytes()).await.is_err() {
+            if sink.send(channel, &number.to_le_bytes()).await.is_err() {
                 return;
             }
         }
@@ -114,18 +116,14 @@ async fn over_channels(socket: WebSocket, ports: &Ports, numbers: &[u16]) {
     let sending = async {
         // Ends when every connection has.
         while let Some((channel, piece)) = to_send.recv().await {
-            if channels::send(&mut sink, channel, &piece).await.is_err() {
+            if sink.send(channel, &piece).await.is_err() {
                 return;
             }
         }
-        channels::close(&mut sink).await;
+        sink.close().await;
     };
     let listening = async {
-        while let Some(Ok(message)) = stream.next().await {
-            if matches!(message, Message::Close(_)) {
-                return;
-            }
-            let Some((channel, bytes)) = channels::piece(message) else { continue };
+        while let Some((channel, bytes)) = heard.next().await {
             if let Some(Some(writer)) = writers.get_mut(usize::from(channel / 2)).filter(|_| channel % 2 == 0) {
                 let _ = writer.write_all(&bytes).await;
             }

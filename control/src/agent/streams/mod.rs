@@ -1,11 +1,14 @@
-//! Talking to Pods of this node: programs run in them, what they write, their ports. All over WebSockets.
+//! Talking to Pods of this node: programs run in them, what they write, their ports. Over
+//! WebSockets, or over SPDY for older clients.
 
 mod channels;
 mod exec;
 mod forward;
 mod spdy;
+mod spdy_channels;
 mod spdy_headers;
 mod tunnel;
+mod upgrade;
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Frames of SPDY/3.1, as far as port-forwarding needs them.
+//! Frames of SPDY/3.1, as far as talking to Pods needs them.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 

@@ -1,19 +1,24 @@
-//! Port-forwarding as kubectl does it: SPDY frames in the messages of a WebSocket. Two streams a connection, which name each other
-//! by a request id: one carries bytes, the other what went wrong.
+//! Port-forwarding as kubectl does it: SPDY frames, in the messages of a WebSocket or, for older clients, bare. Two streams a
+//! connection, which name each other by a request id: one carries bytes, the other what went wrong.
 
 use std::collections::HashMap;
 
 use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::io::ReaderStream;
 
 use super::forward::Ports;
 use super::spdy::{self, Decoder, Frame};
+use super::upgrade::Upgraded;
 
+/// What the streams of a tunnel that is a connection of its own speak.
+pub const STREAM_PROTOCOL: &str = "portforward.k8s.io";
 /// The protocol of the WebSocket.
 pub const PROTOCOL: &str = "SPDY/3.1+portforward.k8s.io";
 const PIECE_BYTES: usize = 32 * 1024;
@@ -39,27 +44,44 @@ struct Tunnel {
     replied: bool,
 }
 
-/// Serves one tunnel until the client is gone.
-pub async fn run(socket: WebSocket, ports: Ports) {
-    let (mut sink, mut stream) = socket.split();
+/// Serves a tunnel through a WebSocket until the client is gone.
+pub async fn over_websocket(socket: WebSocket, ports: Ports) {
+    let (mut sink, stream) = socket.split();
+    let until_closed = stream.take_while(|message| {
+        let is_open = matches!(message, Ok(message) if !matches!(message, Message::Close(_)));
+        std::future::ready(is_open)
+    });
+    let pieces = until_closed.filter_map(async |message| match message {
+        Ok(Message::Binary(bytes)) => Some(bytes),
+        _ => None,
+    });
+    run(pieces.boxed(), async move |frame| sink.send(Message::Binary(frame.into())).await.is_ok(), ports).await;
+}
+
+/// Serves a tunnel that is a connection of its own until the client is gone.
+pub async fn over_connection(connection: Upgraded, ports: Ports) {
+    let (reader, mut writer) = tokio::io::split(connection);
+    let pieces = ReaderStream::with_capacity(reader, PIECE_BYTES);
+    let pieces = pieces.take_while(|piece| std::future::ready(piece.is_ok())).filter_map(async |piece| piece.ok());
+    run(pieces.boxed(), async move |frame: Vec<u8>| writer.write_all(&frame).await.is_ok() && writer.flush().await.is_ok(), ports).await;
+}
+
+/// Serves one tunnel: `pieces` come from the client, `send` takes frames to it and says whether it is still there.
+async fn run(mut pieces: BoxStream<'static, Bytes>, mut send: impl AsyncFnMut(Vec<u8>) -> bool, ports: Ports) {
     let (frames, mut to_send) = mpsc::channel::<Vec<u8>>(PIECES_MAX);
     let (data, errors) = (HashMap::new(), HashMap::new());
     let mut tunnel = Tunnel { ports, frames, data, errors, connections: JoinSet::new(), replied: false };
     let sending = async {
         while let Some(frame) = to_send.recv().await {
-            if sink.send(Message::Binary(frame.into())).await.is_err() {
+            if !send(frame).await {
                 return;
             }
         }
     };
     let listening = async {
         let mut decoder = Decoder::default();
-        while let Some(Ok(message)) = stream.next().await {
-            match message {
-                Message::Binary(bytes) => decoder.push(&bytes),
-                Message::Close(_) => return Ok(()),
-                Message::Text(_) | Message::Ping(_) | Message::Pong(_) => continue,
-            }
+        while let Some(bytes) = pieces.next().await {
+            decoder.push(&bytes);
             while let Some(frame) = decoder.next()? {
                 tunnel.take(frame).await;
             }

@@ -21,24 +21,6 @@ pub use fields::FieldSet;
 
 /// Metadata that belongs to nobody.
 const NOBODYS: [&str; 8] = ["name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"];
-/// Objects within an object that even an empty one of Kubernetes' kinds has, so that nobody puts them there.
-const ALWAYS_THERE: [&str; 15] = [
-    "spec",
-    "status",
-    "source",
-    "deprecatedSource",
-    "spec.names",
-    "spec.template",
-    "spec.template.metadata",
-    "spec.template.spec",
-    "spec.jobTemplate",
-    "spec.jobTemplate.metadata",
-    "spec.jobTemplate.spec",
-    "spec.jobTemplate.spec.template",
-    "spec.jobTemplate.spec.template.metadata",
-    "spec.jobTemplate.spec.template.spec",
-    "status.nodeInfo",
-];
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
 /// How a writer writes.
@@ -103,8 +85,8 @@ pub struct Write {
     pub writer: Writer,
     /// When, in RFC 3339.
     pub time: String,
-    /// Whether spec and status are there even in an empty object of the kind.
-    pub typed: bool,
+    /// What even an empty object of the kind has, and so belongs to nobody; null for nothing.
+    pub blank: Value,
 }
 
 /// What an apply comes to.
@@ -160,7 +142,7 @@ fn entry_value(entry: &Entry) -> Value {
 
 /// Who owns what of a new object: its creator, all of it.
 pub fn created(shape: &Shape, object: &Value, write: &Write) -> Vec<Entry> {
-    let fields = whole(shape.root(), object, write.part, write.typed);
+    let fields = whole(shape.root(), object, write.part, &write.blank);
     vec![Entry { writer: write.writer.clone(), time: Some(write.time.clone()), fields }]
 }
 
@@ -225,7 +207,7 @@ pub fn apply(
 }
 
 fn before_first(root: Place<'_>, live: &Value, write: &Write) -> Vec<Entry> {
-    let fields = whole(root, live, Part::Everything, write.typed);
+    let fields = whole(root, live, Part::Everything, &write.blank);
     let time = live["metadata"]["creationTimestamp"].as_str().map(str::to_owned);
     let manager = BEFORE_FIRST_APPLY.to_owned();
     let writer = Writer { manager, operation: Operation::Update, subresource: String::new(), ..write.writer.clone() };
@@ -262,29 +244,9 @@ fn without(mut entries: Vec<Entry>, gone: &FieldSet) -> Vec<Entry> {
 }
 
 /// All that may be owned of an object that was not there.
-fn whole(root: Place<'_>, object: &Value, part: Part, typed: bool) -> FieldSet {
-    let mut set = FieldSet::default();
-    for (name, value) in object.as_object().into_iter().flatten().filter(|(name, value)| part.has(name) && !value.is_null()) {
-        let place = root.field(name);
-        let child = match value {
-            Value::Object(fields) if name == "metadata" => {
-                let mut metadata = FieldSet::default();
-                for (name, value) in fields.iter().filter(|(name, value)| may_be_owned(name) && !value.is_null()) {
-                    metadata.put(format!("f:{name}"), FieldSet::whole(place.field(name), value));
-                }
-                metadata
-            }
-            value => FieldSet::whole(place, value),
-        };
-        set.put(format!("f:{name}"), child);
-    }
-    for path in ALWAYS_THERE.iter().filter(|_| typed) {
-        let place = path.split('.').try_fold(&mut set, |set, name| set.children.get_mut(&format!("f:{name}")));
-        if let Some(place) = place.filter(|place| !place.children.is_empty()) {
-            place.own = false;
-        }
-    }
-    set
+fn whole(root: Place<'_>, object: &Value, part: Part, blank: &Value) -> FieldSet {
+    let changes = Changes::between(root, &owned(blank, part), &owned(object, part));
+    changes.added.union(&changes.modified)
 }
 
 /// The part of an object that may be owned, with `metadata` there at all times.

@@ -16,7 +16,7 @@ struct Held {
 
 fn write(manager: &str, operation: Operation, part: Part) -> Write {
     let writer = Writer { manager: manager.into(), operation, api_version: "v1".into(), subresource: String::new() };
-    Write { part, writer, time: TIME.into(), typed: true }
+    Write { part, writer, time: TIME.into(), blank: json!({"spec": {}, "status": {}}) }
 }
 
 impl Held {
@@ -165,6 +165,9 @@ fn a_wrong_shape_is_named() {
         assert_eq!(check(shape.root(), &value).as_deref(), Some(expected));
     }
     assert_eq!(check(shape.root(), &json!({"data": {"a": "1"}, "spec": {"containers": [{"name": "x"}]}})), None);
+    assert_eq!(check(shape.root(), &json!({"config": {"text": "a", "reference": {"secretRef": "b"}}})), None);
+    let unknown = check(shape.root(), &json!({"config": {"reference": {"other": "b"}}}));
+    assert_eq!(unknown.as_deref(), Some(".config.reference.other: field not declared in schema"));
 }
 
 /// A small object drawn from a state, for one of two writers; the two never state the same field.

@@ -1,0 +1,59 @@
+//! SIGHUP: the settings are read again, and what can change while the server runs does.
+
+use api::Api;
+use tokio::signal::unix::Signal;
+
+use super::logging::Level;
+use crate::settings::{Effective, Environment, Flags, Settings};
+
+/// What settings apply to while the server runs.
+pub struct Reload {
+    flags: Flags,
+    effective: Effective,
+    level: Level,
+    api: Api,
+}
+
+/// How much the API serves each client by these settings.
+pub fn limits(settings: &Settings) -> api::Limits {
+    let requests = settings.client_requests;
+    api::Limits { requests_per_second: requests, burst: requests.saturating_mul(3), ..api::Limits::default() }
+}
+
+impl Reload {
+    /// What was read at the start, and what it applies to.
+    pub fn new(flags: Flags, effective: Effective, level: Level, api: Api) -> Self {
+        Self { flags, effective, level, api }
+    }
+
+    /// Reads the settings again at each signal, for as long as it is awaited.
+    pub async fn run(mut self, mut signals: Signal) {
+        while signals.recv().await.is_some() {
+            match Effective::read(&self.flags, &Environment::read()) {
+                Ok(read) => self.apply(read),
+                Err(error) => {
+                    tracing::error!(error = %format!("{error:#}"), "the settings were read again and are refused; all stays as it was")
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, read: Effective) {
+        let (changed, settings) = (self.effective.changed(&read), read.settings());
+        if changed.is_empty() {
+            tracing::info!("the settings were read again; none has changed");
+        }
+        self.api.limit(limits(&settings));
+        if let Err(error) = self.level.set(&settings.log_level) {
+            tracing::error!(error = %format!("{error:#}"), "the log level stays as it was");
+        }
+        for setting in changed {
+            if setting.reloads {
+                tracing::info!(setting = setting.name, "a setting changed and is in force");
+            } else {
+                tracing::warn!(setting = setting.name, "a setting changed; it takes effect when the server is started again");
+            }
+        }
+        self.effective = read;
+    }
+}

@@ -1,0 +1,169 @@
+//! Backups: all objects at one revision, and files that belong to them, in one file that can be checked whole.
+//!
+//! ```text
+//! "conductor-backup 1\n" · revision · number of rows · rows · SHA-256 of all before
+//! row: 'o' or 'f' · name · created · modified · value      numbers big-endian; name and value after their lengths
+//! ```
+//!
+//! What is sealed in the store is sealed here, with the same keys, and every file is. History and sessions are left out: a restored
+//! store begins anew at a revision far beyond, so that whoever watched the old one is told to list again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+
+use super::Options;
+use super::disk;
+use super::load::Unreadable;
+use super::seal::Seal;
+use crate::history::Slot;
+use crate::state::State;
+use crate::{Error, Result, Revision};
+
+const TITLE: &[u8] = b"conductor-backup ";
+const VERSION: u64 = 1;
+/// How far a restored store's revision lies beyond the backup's: nobody made so many changes since.
+const BEYOND: Revision = 1_000_000_000;
+/// What stands before a file's name where it is sealed: no object's key begins so.
+const FILE_PLACE: &str = "file:";
+
+/// A backup that was read and found whole.
+#[derive(Debug)]
+pub struct Backup {
+    revision: Revision,
+    objects: BTreeMap<Arc<str>, Slot>,
+    files: Vec<(String, Bytes)>,
+}
+
+/// Writes down the objects of a state, and files: a name and its content each. Errors: something cannot be sealed.
+pub fn write(state: &State, files: &[(String, Vec<u8>)], seal: &Seal) -> Result<Vec<u8>> {
+    let mut out = [TITLE, VERSION.to_string().as_bytes(), b"\n"].concat();
+    let objects: Vec<(&str, &Slot)> = state.all().collect();
+    out.extend(state.history().revision().to_be_bytes());
+    out.extend(length(objects.len() + files.len()));
+    let refused = |error: std::io::Error| Error::Unavailable(format!("make a backup: {error}"));
+    for (key, slot) in objects {
+        let value = seal.close(key, slot.modified, &slot.value).map_err(refused)?;
+        row(&mut out, b'o', key, (slot.created, slot.modified), &value);
+    }
+    for (name, content) in files {
+        let keys = seal.keys().ok_or_else(|| Error::Unavailable("make a backup: there is no key to seal files with".to_owned()))?;
+        let value = keys.seal(format!("{FILE_PLACE}{name}").as_bytes(), content).map_err(refused)?;
+        row(&mut out, b'f', name, (0, 0), &value);
+    }
+    out.extend_from_slice(digest(&SHA256, &out).as_ref());
+    Ok(out)
+}
+
+fn row(out: &mut Vec<u8>, kind: u8, name: &str, (created, modified): (u64, u64), value: &[u8]) {
+    out.push(kind);
+    out.extend(length(name.len()));
+    out.extend_from_slice(name.as_bytes());
+    out.extend(created.to_be_bytes());
+    out.extend(modified.to_be_bytes());
+    out.extend(length(value.len()));
+    out.extend_from_slice(value);
+}
+
+fn length(length: usize) -> [u8; 8] {
+    u64::try_from(length).unwrap_or(u64::MAX).to_be_bytes()
+}
+
+impl Backup {
+    /// Reads a backup and opens all that is sealed in it. Errors: [`Error::Backup`] for what is no backup, is cut off, altered, or of a
+    /// newer version; [`Error::Key`] for keys that are missing or wrong.
+    pub fn read(bytes: &[u8], options: &Options) -> Result<Self> {
+        let seal = Seal::open(options.sealing.clone())?;
+        parse(bytes, &seal).map_err(|wrong| match wrong {
+            Unreadable::Key(reason) => Error::Key { path: seal.key_file(), reason },
+            Unreadable::Wrong(reason) => Error::Backup(reason),
+            Unreadable::Newer(found) => {
+                Error::Backup(format!("it has version {found}, this program reads up to {VERSION}: use a newer version"))
+            }
+            Unreadable::Database(error) => Error::Backup(error.to_string()),
+        })
+    }
+
+    /// The revision it was made at.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// How many objects it holds.
+    pub fn objects(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// The files that belong to it: names and contents.
+    pub fn files(&self) -> &[(String, Bytes)] {
+        &self.files
+    }
+
+    /// Makes a store of it, in place of one that may be there, which is kept beside it as `….before-restore`.
+    /// Errors: [`Error::InUse`]; [`Error::Unavailable`] when the system refuses. The old store is then where it was.
+    pub fn restore(&self, path: &Path, options: &Options) -> Result<()> {
+        let revision = self.revision.saturating_add(BEYOND);
+        let state = State::new(self.objects.clone(), revision, options.limits);
+        // No session is taken over, and none gets an id that was given before.
+        disk::replace(path, options, &state, revision)
+    }
+}
+
+fn parse(bytes: &[u8], seal: &Seal) -> Result<Backup, Unreadable> {
+    let wrong = |reason: &str| Unreadable::Wrong(reason.to_owned());
+    let rest = bytes.strip_prefix(TITLE).ok_or_else(|| wrong("it does not begin as one: name a file that `conductor backup` wrote"))?;
+    let end = rest.iter().take(20).position(|byte| *byte == b'\n').ok_or_else(|| wrong("it is cut off"))?;
+    let version = std::str::from_utf8(&rest[..end]).ok().and_then(|text| text.parse().ok()).ok_or_else(|| wrong("it has no version"))?;
+    if version > VERSION {
+        return Err(Unreadable::Newer(version));
+    }
+    let altered = || wrong("it is cut off or was altered: its checksum is wrong");
+    let (checked, sum) = bytes.split_last_chunk::<SHA256_OUTPUT_LEN>().ok_or_else(altered)?;
+    if digest(&SHA256, checked).as_ref() != sum {
+        return Err(altered());
+    }
+    let mut reader = Reader(checked.get(TITLE.len() + end + 1..).ok_or_else(altered)?);
+    let contradicts = || wrong("it contradicts itself");
+    let (revision, rows) = (reader.number().ok_or_else(contradicts)?, reader.number().ok_or_else(contradicts)?);
+    let mut backup = Backup { revision, objects: BTreeMap::new(), files: Vec::new() };
+    for _ in 0..rows {
+        let (kind, name, created, modified, value) = reader.row().ok_or_else(contradicts)?;
+        match kind {
+            b'o' if created > 0 && created <= modified && modified <= revision => {
+                let (value, _) = seal.unclose(name, modified, value)?;
+                backup.objects.insert(Arc::from(name), Slot { value, created, modified });
+            }
+            b'f' => backup.files.push((name.to_owned(), seal.unclose_file(&format!("{FILE_PLACE}{name}"), value)?)),
+            _ => return Err(contradicts()),
+        }
+    }
+    if reader.0.is_empty() { Ok(backup) } else { Err(contradicts()) }
+}
+
+/// What is yet to be read.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn number(&mut self) -> Option<u64> {
+        let (number, rest) = self.0.split_first_chunk::<8>()?;
+        self.0 = rest;
+        Some(u64::from_be_bytes(*number))
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn row(&mut self) -> Option<(u8, &'a str, u64, u64, &'a [u8])> {
+        let (kind, rest) = self.0.split_first()?;
+        self.0 = rest;
+        let name = std::str::from_utf8(self.bytes()?).ok()?;
+        Some((*kind, name, self.number()?, self.number()?, self.bytes()?))
+    }
+}
