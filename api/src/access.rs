@@ -9,7 +9,6 @@ mod authorize;
 mod default_roles;
 mod grants;
 mod impersonate;
-mod policies;
 mod reviews;
 mod stored_tokens;
 mod token_requests;
@@ -28,7 +27,6 @@ pub use authorize::{authorize, authorize_path, verb};
 pub use default_roles::make as make_default_roles;
 pub use grants::check as check_grant;
 pub use impersonate::impersonate;
-pub use policies::Policies;
 pub use reviews::answer as answer_review;
 pub use token_requests::create as create_token;
 
@@ -106,7 +104,7 @@ impl User {
     }
 
     /// The user as reviews tell of it.
-    fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         let mut value = json!({"username": self.name});
         if !self.uid.is_empty() {
             value["uid"] = json!(self.uid);

@@ -217,15 +217,23 @@ fn other_uid(kind: &Kind, metadata: &Value, asked: &Value) -> Status {
     Status::conflict_because(kind, &text(&metadata["name"]), &why)
 }
 
-/// Fills in and checks an object. Returns what its writer meant, without what the server adds of its own.
-fn finish(served: &Served, before: Option<&Value>, object: &mut Value, part: Part) -> Result<Value> {
-    let kind = &served.kind;
+/// Fills in what was left out.
+pub fn fill_in(served: &Served, object: &mut Value) {
+    if !object.is_object() {
+        return;
+    }
     served.schema.fill_defaults(object);
-    (kind.default)(object);
-    checks::fill_in(kind, object);
+    (served.kind.default)(object);
+    checks::fill_in(&served.kind, object);
     if let Some(custom) = &served.custom {
         custom.structural.fill_defaults(object);
     }
+}
+
+/// Fills in and checks an object. Returns what its writer meant, without what the server adds of its own.
+fn finish(served: &Served, before: Option<&Value>, object: &mut Value, part: Part) -> Result<Value> {
+    let kind = &served.kind;
+    fill_in(served, object);
     let meant = object.clone();
     (kind.complete)(object);
     tidy_object(served, object);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::User;
 use crate::access;
+use crate::admission::Notes;
 use crate::path::Place;
 use crate::query::Query;
 use crate::requests::Shown;
@@ -69,6 +70,9 @@ impl Attempt {
         if let Some((user, taken_for)) = by.filter(|(user, taken_for)| user != taken_for) {
             line["user"] = json!(user.name);
             line["as"] = json!(taken_for.name);
+        }
+        if let Some(Notes(notes)) = response.extensions_mut().remove::<Notes>() {
+            line["annotations"] = notes.into_iter().map(|(key, value)| (key, json!(value))).collect();
         }
         log.keep(&line);
     }

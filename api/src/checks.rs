@@ -18,11 +18,14 @@ pub fn fill_in(kind: &Kind, object: &mut Value) {
 
 /// Problems of such an object.
 pub fn problems(kind: &Kind, object: &Value, is_new: bool) -> Vec<Problem> {
-    if !definition::is_definition(kind) {
-        return Vec::new();
+    match kind.group.as_str() {
+        _ if definition::is_definition(kind) => {
+            let name = check::name_problem(object).filter(|_| is_new);
+            name.into_iter().chain(check::problems(object)).collect()
+        }
+        model::admission::GROUP => logic::admission::problems(object),
+        _ => Vec::new(),
     }
-    let name = check::name_problem(object).filter(|_| is_new);
-    name.into_iter().chain(check::problems(object)).collect()
 }
 
 /// Problems of a change of such an object.

@@ -6,6 +6,7 @@
 //! what is sent back. Every refusal is a [`Status`].
 
 mod access;
+mod admission;
 mod admit;
 mod answer;
 mod audit;
@@ -15,6 +16,7 @@ mod claims;
 mod custom;
 mod definitions;
 mod discovery;
+mod followed;
 mod form;
 mod limits;
 mod object;
@@ -38,11 +40,12 @@ use model::Clock;
 use model::metrics::Text;
 use store::Store;
 
-use access::Policies;
+use followed::Followed;
 use limits::Load;
 use requests::Requests;
 
 pub use access::{Access, AccountKey, Identity, NotAKey, User};
+pub use admission::{Target as WebhookTarget, WebhookCaller};
 pub use audit::{AuditLog, Origin};
 pub use limits::Limits;
 pub use pod_streams::NodeConnector;
@@ -67,7 +70,9 @@ struct Server {
     kinds: definitions::Kinds,
     clock: Arc<dyn Clock>,
     access: Access,
-    policies: Policies,
+    policies: Followed<logic::rbac::Policy>,
+    admission: Followed<admission::Asked>,
+    webhooks: OnceLock<Arc<dyn WebhookCaller>>,
     load: Load,
     audit: OnceLock<Arc<dyn AuditLog>>,
     requests: Requests,
@@ -79,9 +84,10 @@ impl Api {
     /// An API over `store` that knows the kinds of [`model::KINDS`].
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, access: Access, nodes: Arc<dyn NodeConnector>) -> Self {
         let kinds = definitions::Kinds::new(model::KINDS.iter().map(|kind| kind()));
-        let (policies, load, audit) = (Policies::default(), Load::default(), OnceLock::new());
-        let (requests, numbers) = (Requests::default(), OnceLock::new());
-        Self { server: Arc::new(Server { store, kinds, clock, access, policies, load, audit, requests, numbers, nodes }) }
+        let (policies, admission, load) = (Followed::default(), Followed::default(), Load::default());
+        let (audit, webhooks, requests, numbers) = (OnceLock::new(), OnceLock::new(), Requests::default(), OnceLock::new());
+        let server = Server { store, kinds, clock, access, policies, admission, webhooks, load, audit, requests, numbers, nodes };
+        Self { server: Arc::new(server) }
     }
 
     /// Makes the roles and bindings that people expect; done once before anybody is served. What a new store was before is not
@@ -106,6 +112,11 @@ impl Api {
     /// Has `/metrics` tell these numbers after the API's own. The first that are named are told.
     pub fn tell_numbers(&self, numbers: Numbers) {
         let _ = self.server.numbers.set(numbers);
+    }
+
+    /// Has webhooks called so. Without it every call fails. The first caller that is named is used.
+    pub fn call_webhooks_by(&self, caller: Arc<dyn WebhookCaller>) {
+        let _ = self.server.webhooks.set(caller);
     }
 
     /// The API for callers that prove who they are with a bearer token, or stay anonymous.

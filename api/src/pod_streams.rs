@@ -5,12 +5,12 @@ use axum::body::Body;
 use axum::response::Response;
 use http::Request;
 use http::header::{CONNECTION, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{access, object};
+use crate::{access, admission, object};
 
 /// Finds the agent of a node. In one process the agent's own router; across machines one that forwards.
 pub trait NodeConnector: Send + Sync + 'static {
@@ -49,6 +49,7 @@ pub async fn connect(call: &Call, subresource: &str) -> Result<Response> {
             query.push_str(&format!("&{parameter}={}", escaped(value)));
         }
     }
+    admission::ask(call, "CONNECT", &Value::Null, &options(call, subresource), false).await?;
     let upgrades = |to: &str| call.headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(to.as_bytes()));
     if !upgrades("websocket") && !upgrades("SPDY/3.1") {
         return Err(Status::bad_request("Upgrade request required"));
@@ -66,6 +67,30 @@ pub async fn connect(call: &Call, subresource: &str) -> Result<Response> {
         }
     }
     ask(call, &pod, subresource, &query, request).await
+}
+
+/// What a connection is asked for with, as an object.
+fn options(call: &Call, subresource: &str) -> Value {
+    let kind = match subresource {
+        "exec" => "PodExecOptions",
+        "attach" => "PodAttachOptions",
+        _ => "PodPortForwardOptions",
+    };
+    let all =
+        |name: &str| call.query.pairs().iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str()).collect::<Vec<_>>();
+    let mut options = json!({"kind": kind, "apiVersion": "v1"});
+    for name in ["stdin", "stdout", "stderr", "tty"].into_iter().filter(|name| call.query.is_true(name)) {
+        options[name] = json!(true);
+    }
+    if let Some(container) = call.query.get("container") {
+        options["container"] = json!(container);
+    }
+    match subresource {
+        "exec" => options["command"] = json!(all("command")),
+        "portforward" => options["ports"] = all("ports").iter().filter_map(|port| port.parse::<i64>().ok()).collect(),
+        _ => {}
+    }
+    options
 }
 
 async fn pod(call: &Call) -> Result<Value> {

@@ -154,12 +154,10 @@ pub fn compile(kinds: Vec<(Kind, Option<Custom>)>) -> Vec<Arc<Served>> {
     let served = |((kind, custom), (root, shape_root)): ((Kind, Option<Custom>), (usize, usize))| {
         let (head, hash) = (object::head(&kind), crate::discovery::storage_hash(&kind));
         let message = core_types::message_of(&kind.group, &kind.kind).filter(|_| kind.keeps_unknown);
+        let blank = message.map(core_types::blank).unwrap_or_default();
         let protobuf = message.is_some();
         // Definitions are filled in, and told, by rules of their own.
         let message = message.filter(|_| !model::custom_resource_definition::is_definition(&kind));
-        let untabled =
-            || if kind.keeps_unknown { serde_json::json!({"spec": {"names": {}}, "status": {"acceptedNames": {}}}) } else { Value::Null };
-        let blank = message.map_or_else(untabled, core_types::blank);
         Arc::new(Served { message, protobuf, blank, schema: schema_at(root), shape: shape_at(shape_root), head, hash, kind, custom })
     };
     compiled.map(served).collect()

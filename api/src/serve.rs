@@ -1,6 +1,6 @@
 //! From a request to the verb that serves it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,6 +14,7 @@ use model::metrics::Text;
 use store::Transaction;
 
 use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
+use crate::admission::{Notes, Remarks};
 use crate::admit::Part;
 use crate::audit::{Attempt, Origin};
 use crate::form::Form;
@@ -42,12 +43,19 @@ pub struct Call {
     /// What the connection lets be done with it: what an upgrade needs.
     pub extensions: http::Extensions,
     pub body: Bytes,
+    /// What is told beside the answer.
+    pub told: Mutex<Remarks>,
 }
 
 impl Call {
     /// The object's name. Errors: 405 where the path has none.
     pub fn name(&self) -> Result<&str> {
         self.place.name.as_deref().ok_or_else(Status::method_not_allowed)
+    }
+
+    /// Adds to what is told beside the answer.
+    pub fn tell(&self, add: impl FnOnce(&mut Remarks)) {
+        add(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The kind.
@@ -134,8 +142,10 @@ async fn route(server: Arc<Server>, request: Request<Body>, told: &mut Told) -> 
     };
     told.resource = Some((verb(&parts.method, &place, is_watch), place.group.clone(), named(&served, &place)));
     let body = read(body).await?;
-    let mut call = Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body };
+    let mut call =
+        Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body, told: Mutex::default() };
     for _ in 0..TRIES_MAX {
+        call.tell(|told| *told = Remarks::default());
         match dispatch(&call, &parts.method, is_watch).await {
             // Its definition changed between the reading of the object and the writing of it.
             Err(status) if status == Status::redefined() => {
@@ -146,8 +156,13 @@ async fn route(server: Arc<Server>, request: Request<Body>, told: &mut Told) -> 
                 call.served = served;
                 tokio::task::yield_now().await;
             }
-            Err(status) => return Err(status),
-            Ok(response) => {
+            Err(status) => {
+                let mut response = answer::refusal(answer::format_of_refusal(&call.headers), &status);
+                call.tell(|told| beside(&mut response, told));
+                return Ok(response);
+            }
+            Ok(mut response) => {
+                call.tell(|told| beside(&mut response, told));
                 if parts.method != Method::GET {
                     settle_after(&call).await;
                 }
@@ -165,6 +180,14 @@ fn named(served: &Served, place: &Place) -> String {
         None => place.resource.clone(),
         Some(name) if is_known(name) => format!("{}/{name}", place.resource),
         Some(_) => format!("{}/unknown", place.resource),
+    }
+}
+
+/// Puts beside an answer what is told with it.
+fn beside(response: &mut Response, told: &mut Remarks) {
+    answer::warn(response, &told.warnings);
+    if !told.notes.is_empty() {
+        response.extensions_mut().insert(Notes(std::mem::take(&mut told.notes)));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Refusals, as Kubernetes' clients read them.
 
+use std::borrow::Cow;
+
 use model::{Kind, Problem};
 use serde_json::{Value, json};
 
@@ -15,7 +17,7 @@ pub struct Status {
     /// The HTTP status code.
     pub code: u16,
     /// The machine-readable reason; empty where Kubernetes gives none.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// What a person reads.
     pub message: String,
     /// What it is about.
@@ -26,7 +28,7 @@ pub struct Status {
 
 impl Status {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None, retry_after: None }
+        Self { code, reason: Cow::Borrowed(reason), message: message.into(), details: None, retry_after: None }
     }
 
     fn about(mut self, kind: &Kind, name: &str) -> Self {
@@ -51,6 +53,27 @@ impl Status {
     /// 403: the caller may not do this.
     pub fn forbidden(details: Value, message: impl Into<String>) -> Self {
         Self { details: Some(details), ..Self::new(403, "Forbidden", message) }
+    }
+
+    /// A refusal by a policy, with its reason and the code that belongs to it.
+    pub fn denied(kind: &Kind, name: &str, reason: &str, why: &str) -> Self {
+        let code = match reason {
+            "Forbidden" => 403,
+            "Unauthorized" => 401,
+            "RequestEntityTooLarge" => 413,
+            _ => 422,
+        };
+        let message = format!("{} {name:?} is forbidden: {why}", kind.qualified_plural());
+        let mut refused = Self { reason: Cow::Owned(reason.to_owned()), ..Self::new(code, "", message) }.about(kind, name);
+        if let Some(details) = &mut refused.details {
+            details["causes"] = json!([{"message": why}]);
+        }
+        refused
+    }
+
+    /// A refusal in somebody else's words.
+    pub fn refused_by(code: u16, reason: String, message: String) -> Self {
+        Self { reason: Cow::Owned(reason), ..Self::new(code, "", message) }
     }
 
     /// 404: there is no such object.

@@ -3,6 +3,7 @@
 //! Nothing here waits, reads a clock, opens a file or a socket; `clippy.toml` refuses it. The callers are `api` (schema,
 //! selectors, patches, metadata, rights) and `control` (rollout, placement, pods, routing).
 
+pub mod admission;
 pub mod definition;
 pub mod duplicates;
 pub mod json;

@@ -11,6 +11,7 @@ pub mod labels;
 mod names;
 mod problem;
 
+pub mod admission;
 pub mod batch;
 pub mod config_map;
 pub mod cron;
@@ -53,6 +54,10 @@ pub static KINDS: &[fn() -> Kind] = &[
     event::events_kind,
     custom_resource_definition::kind,
     lease::kind,
+    admission::mutating_webhooks,
+    admission::validating_policy,
+    admission::validating_policy_binding,
+    admission::validating_webhooks,
     batch::cron_job,
     batch::job,
     service_account::kind,

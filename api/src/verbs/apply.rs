@@ -14,7 +14,7 @@ use crate::admit::Part;
 use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admit, body, owners};
+use crate::{admission, admit, body, owners};
 
 /// Applies an object, or its status: creates it where it is absent. Errors: 400, 404 for the status of what is not there,
 /// 409 for a field that another owns or an older version, 422, and 500 for what does not fit the schema, as Kubernetes has it.
@@ -92,6 +92,9 @@ async fn created(call: &Call, wanted: &Value, dry_run: bool) -> Result<Entry> {
         object["metadata"][field] = wanted["metadata"][field].clone();
     }
     admit::shape(served, &mut object, FieldValidation::Ignore)?;
+    if admission::change(call, "CREATE", &Value::Null, &mut object, dry_run).await? {
+        admit::shape(served, &mut object, FieldValidation::Ignore)?;
+    }
     let uid = uuid::Uuid::new_v4().to_string();
     admit::new_object(served, &mut object, call.server.clock.now(), &uid, &suffix(&uid))?;
     object["metadata"]["managedFields"] = apply::to_value(&applied.entries);

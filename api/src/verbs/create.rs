@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 use store::{Compare, Entry, Error, Transaction};
 
 use super::read::respond;
+use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{access, admit, answer, body, claims, custom, object, owners};
+use crate::{access, admission, admit, answer, body, claims, custom, object, owners};
 
 /// Creates an object. Errors: 400, 404 for a namespace that is not there, 403 for one that is going, 409, 422.
 pub async fn create(call: &Call) -> Result<Response> {
@@ -24,6 +25,9 @@ pub async fn create(call: &Call) -> Result<Response> {
     admit::place(kind, &call.place, &mut object)?;
     let twice = body::duplicates(&call.headers, &call.body);
     let warnings = admit::shape_of(served, &mut object, mode, &twice)?;
+    if admission::change(call, "CREATE", &Value::Null, &mut object, dry_run).await? {
+        admit::shape(served, &mut object, FieldValidation::Ignore)?;
+    }
     let uid = uuid::Uuid::new_v4().to_string();
     let mut meant = admit::new_object(served, &mut object, call.server.clock.now(), &uid, &suffix(&uid))?;
     admit::tidy_object(served, &mut meant);
@@ -41,6 +45,7 @@ pub async fn create(call: &Call) -> Result<Response> {
 pub(super) async fn keep(call: &Call, name: &str, object: Value, dry_run: bool) -> Result<Entry> {
     let (kind, store) = (call.kind(), &call.server.store);
     access::check_grant(call, &Value::Null, &object).await?;
+    admission::validate(call, "CREATE", &Value::Null, &object, dry_run).await?;
     if call.served.custom.as_ref().is_some_and(|custom| custom.terminating) {
         return Err(Status::kind_is_going());
     }

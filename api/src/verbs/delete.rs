@@ -13,7 +13,7 @@ use super::read::{Selection, respond};
 use super::update::{is_finished, is_redefined};
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admit, answer, body, claims, object};
+use crate::{admission, admit, answer, body, claims, object};
 
 const TRIES_MAX: usize = 32;
 /// Namespaces that are there for good.
@@ -123,6 +123,9 @@ async fn remove(call: &Call, entry: &Entry, deletion: &Deletion) -> store::Resul
     let kind = call.kind();
     let before = call.served.read(entry);
     if let Err(status) = deletion.check(kind, &before, entry.modified) {
+        return Ok(Err(status));
+    }
+    if let Err(status) = admission::ask(call, "DELETE", &before, &Value::Null, deletion.dry_run).await {
         return Ok(Err(status));
     }
     let mut after = before.clone();

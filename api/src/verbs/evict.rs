@@ -1,18 +1,18 @@
 //! `POST …/pods/NAME/eviction`: a Pod is asked to go, as for maintenance of its node.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::delete::delete;
 use crate::path::Place;
 use crate::query::Query;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{answer, body};
+use crate::{admission, answer, body};
 
 /// Deletes a Pod as its eviction's deleteOptions say. Errors: 400 for the eviction of another, 404, 409.
 pub async fn evict(call: &Call) -> Result<Response> {
@@ -23,6 +23,7 @@ pub async fn evict(call: &Call) -> Result<Response> {
     if !named.is_empty() && named != name {
         return Err(Status::bad_request(format!("name in URL does not match name in Eviction object: {named:?}, expected {name:?}")));
     }
+    admission::ask(call, "CREATE", &Value::Null, &eviction, dry_run).await?;
     let mut options = json!({"kind": "DeleteOptions", "apiVersion": "v1"});
     for (field, value) in eviction["deleteOptions"].as_object().into_iter().flatten() {
         options[field] = value.clone();
@@ -41,8 +42,11 @@ pub async fn evict(call: &Call) -> Result<Response> {
         headers,
         extensions: http::Extensions::new(),
         body: options.to_string().into(),
+        told: Mutex::default(),
     };
-    delete(&deletion).await?;
+    let deleted = delete(&deletion).await;
+    deletion.tell(|inner| call.tell(|told| *told = std::mem::take(inner)));
+    deleted?;
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(answer::value(accepted.format, StatusCode::CREATED, &status))
 }

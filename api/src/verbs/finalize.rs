@@ -9,7 +9,7 @@ use super::update::change;
 use crate::admit::Part;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admit, answer, body};
+use crate::{admission, admit, answer, body};
 
 /// `POST …/pods/NAME/binding`: the Pod goes to a node. Errors: 409 when it is bound or being deleted.
 pub async fn bind(call: &Call) -> Result<Response> {
@@ -18,7 +18,9 @@ pub async fn bind(call: &Call) -> Result<Response> {
     let node = binding["target"]["name"].as_str().filter(|node| !node.is_empty());
     let node = node.ok_or_else(|| Status::bad_request("target.name: expected the name of a node"))?.to_owned();
     let annotations = binding["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
-    change(call, None, Part::Binding, call.query.dry_run("CreateOptions")?, |before| {
+    let dry_run = call.query.dry_run("CreateOptions")?;
+    admission::ask(call, "CREATE", &Value::Null, &binding, dry_run).await?;
+    change(call, None, Part::Binding, dry_run, |before| {
         if before["metadata"]["deletionTimestamp"].is_string() {
             return Err(Status::conflict_because(kind, name, "the pod is being deleted, cannot be assigned to a host"));
         }

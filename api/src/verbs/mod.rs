@@ -17,6 +17,6 @@ pub use evict::evict;
 pub use finalize::{bind, finalize};
 pub use patch::patch_types;
 pub use read::{get, list};
-pub use scale::scale;
+pub use scale::{as_scale, scale};
 pub use update::{patch, update};
 pub use watch::watch;

@@ -42,6 +42,11 @@ pub async fn scale(call: &Call, method: &Method) -> Result<Response> {
     Ok(answer::value(accepted.format, StatusCode::OK, &shown(call, &scale, &call.served.read(&entry))?))
 }
 
+/// What `/scale` shows of an object, null for none. Errors: 422 for an object that has no single scale.
+pub fn as_scale(call: &Call, object: &Value) -> Result<Value> {
+    if object.is_object() { shown(call, &Scaling::of(call)?, object) } else { Ok(Value::Null) }
+}
+
 /// How the scale of a kind is read and written.
 enum Scaling<'a> {
     BuiltIn(Scale),

@@ -11,7 +11,7 @@ use crate::admit::Part;
 use crate::query::{FieldValidation, not_a_number};
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{access, admit, answer, body, claims, custom, object, owners};
+use crate::{access, admission, admit, answer, body, claims, custom, object, owners};
 
 /// How often a change without a version is tried again when another writer comes between.
 const TRIES_MAX: usize = 32;
@@ -144,8 +144,15 @@ pub async fn change_owned(
         let before = call.served.read(&entry);
         let (mut after, owned) = make(&before)?;
         let sent = after["metadata"]["managedFields"].take();
+        let whole = !["scale", "binding"].contains(&call.place.subresource.as_deref().unwrap_or_default());
+        if whole && admission::change(call, "UPDATE", &before, &mut after, dry_run).await? {
+            admit::shape(&call.served, &mut after, FieldValidation::Ignore)?;
+        }
         admit::changed_object(&call.served, &before, &mut after, part)?;
         access::check_grant(call, &before, &after).await?;
+        if call.place.subresource.as_deref() != Some("binding") {
+            admission::validate(call, "UPDATE", &before, &after, dry_run).await?;
+        }
         after["metadata"]["managedFields"] = owned.unwrap_or_else(|| owners::updated(call, &before, &after, &sent));
         match store_change(call, &entry, &before, after, dry_run).await {
             Err(error @ Error::Conflict { .. }) if is_redefined(&error) => return Err(error.into()),

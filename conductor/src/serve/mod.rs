@@ -12,6 +12,7 @@ pub mod pki;
 mod reload;
 mod systemd;
 mod timed;
+mod webhooks;
 pub mod wiring;
 
 use std::net::SocketAddr;

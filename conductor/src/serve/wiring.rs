@@ -24,6 +24,7 @@ use crate::clock::WallClock;
 use crate::paths;
 use crate::settings::Settings;
 
+use super::webhooks::Https;
 use super::{machine, metrics};
 
 /// How long requests in flight may take when the server stops.
@@ -64,6 +65,7 @@ pub async fn assemble(settings: &Settings, store: Arc<dyn Store>, access: Access
     let facts = machine::facts(data)?;
     let here = Arc::new(Here::default());
     let api = Api::new(store, Arc::clone(&clock), access, Arc::clone(&here) as Arc<dyn NodeConnector>);
+    api.call_webhooks_by(Arc::new(Https::new()));
     api.prepare().await.context("cannot make the default roles")?;
     let client = |name: &str| Client::new(api.router_for(User::master(&format!("system:conductor:{name}"))), "default");
     make_namespaces(&client("server")).await?;

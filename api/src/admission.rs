@@ -1,0 +1,169 @@
+//! Before something is stored: mutating webhooks may change it, then policies and validating webhooks may refuse it.
+//!
+//! What they say is `logic::admission`'s to work out; here are the objects that they need, and the calls.
+
+mod policies;
+mod webhooks;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use logic::admission::{Policy, Request, Resource, matching};
+use serde_json::{Value, json};
+
+use crate::followed::FromObjects;
+use crate::object;
+use crate::serve::Call;
+use crate::status::Result;
+
+pub use webhooks::{Target, WebhookCaller};
+
+/// Everything that is asked before something is stored.
+#[derive(Clone, Default)]
+pub struct Asked {
+    policies: BTreeMap<String, Arc<Policy>>,
+    bindings: BTreeMap<String, Arc<Value>>,
+    validating: BTreeMap<String, Arc<Value>>,
+    mutating: BTreeMap<String, Arc<Value>>,
+}
+
+impl FromObjects for Asked {
+    const PREFIX: &'static str = "/admissionregistration.k8s.io/";
+
+    fn set(&mut self, resource: &str, _: &str, name: &str, object: Option<&Value>) {
+        let into = match resource {
+            "validatingadmissionpolicies" => {
+                match object {
+                    Some(object) => self.policies.insert(name.to_owned(), Arc::new(Policy::read(object))),
+                    None => self.policies.remove(name),
+                };
+                return;
+            }
+            "validatingadmissionpolicybindings" => &mut self.bindings,
+            "validatingwebhookconfigurations" => &mut self.validating,
+            "mutatingwebhookconfigurations" => &mut self.mutating,
+            _ => return,
+        };
+        match object {
+            Some(object) => into.insert(name.to_owned(), Arc::new(object.clone())),
+            None => into.remove(name),
+        };
+    }
+}
+
+/// What is told beside an answer.
+#[derive(Debug, Default)]
+pub struct Remarks {
+    /// To whoever asked.
+    pub warnings: Vec<String>,
+    /// To whoever reads the audit log.
+    pub notes: Vec<(String, String)>,
+}
+
+/// What the audit log notes beside a request: a response extension.
+#[derive(Debug, Clone)]
+pub struct Notes(pub Vec<(String, String)>);
+
+/// Has mutating webhooks change a new or changed object; whether any did. Errors: what a webhook refuses or fails at.
+pub async fn change(call: &Call, operation: &'static str, before: &Value, after: &mut Value, dry_run: bool) -> Result<bool> {
+    let asked = call.server.admission.current(call.server.store.as_ref()).await?;
+    if asked.mutating.is_empty() {
+        return Ok(false);
+    }
+    let mut request = request(call, operation, before, after, dry_run).await?;
+    if matching::is_exempt(&request) || !webhooks::concern(&asked.mutating, &request) {
+        return Ok(false);
+    }
+    crate::admit::fill_in(&call.served, &mut request.object);
+    let changed = webhooks::change(call, &asked.mutating, &mut request).await?;
+    if changed {
+        *after = request.object;
+    }
+    Ok(changed)
+}
+
+/// Asks policies and validating webhooks about what is to be stored. Errors: what they refuse, and webhooks that fail.
+pub async fn validate(call: &Call, operation: &'static str, before: &Value, after: &Value, dry_run: bool) -> Result<()> {
+    let asked = call.server.admission.current(call.server.store.as_ref()).await?;
+    if asked.bindings.is_empty() && asked.validating.is_empty() {
+        return Ok(());
+    }
+    let request = request(call, operation, before, after, dry_run).await?;
+    if matching::is_exempt(&request) {
+        return Ok(());
+    }
+    policies::validate(call, &asked, &request).await?;
+    webhooks::validate(call, &asked.validating, &request).await
+}
+
+/// Asks everybody about something that stores nothing of its own: a deletion, a connection. Errors: as for `validate`.
+pub async fn ask(call: &Call, operation: &'static str, before: &Value, after: &Value, dry_run: bool) -> Result<()> {
+    let mut unchanged = after.clone();
+    change(call, operation, before, &mut unchanged, dry_run).await?;
+    validate(call, operation, before, after, dry_run).await
+}
+
+async fn request(call: &Call, operation: &'static str, before: &Value, after: &Value, dry_run: bool) -> Result<Request> {
+    let (kind, server) = (call.kind(), &call.server);
+    let subresource = call.place.subresource.clone().unwrap_or_default();
+    let (before, after) = if subresource == "scale" {
+        (crate::verbs::as_scale(call, before)?, crate::verbs::as_scale(call, after)?)
+    } else {
+        (before.clone(), after.clone())
+    };
+    let shown = if after.is_object() { &after } else { &before };
+    let name = shown["metadata"]["name"].as_str().or(call.place.name.as_deref()).unwrap_or_default().to_owned();
+    let is_namespace = kind.group.is_empty() && kind.plural == "namespaces";
+    let namespace = if is_namespace { Some(name.clone()) } else { call.place.namespace.clone() };
+    let namespace_object = match &namespace {
+        Some(namespace) if !is_namespace => {
+            let key = object::key(&model::namespace::kind(), None, namespace);
+            server.store.get(&key, None).await?.map_or(Value::Null, |entry| object::decode(&entry))
+        }
+        _ => Value::Null,
+    };
+    let of = |group: &str, version: &str| Resource {
+        group: group.into(),
+        version: version.into(),
+        plural: kind.plural.clone(),
+        kind: shown["kind"].as_str().unwrap_or(&kind.kind).to_owned(),
+        kind_api: shown["apiVersion"].as_str().filter(|_| shown["kind"] != kind.kind.as_str()).map(str::to_owned),
+    };
+    let registry = server.kinds().await?;
+    let others = registry.all().iter().map(|served| &served.kind).filter(|other| {
+        other.plural == kind.plural && other.kept_group() == kind.kept_group() && other.api_version() != kind.api_version()
+    });
+    Ok(Request {
+        operation,
+        resource: of(&kind.group, &kind.version),
+        equivalents: others.map(|other| of(&other.group, &other.version)).collect(),
+        subresource,
+        name,
+        namespace: namespace.unwrap_or_default(),
+        namespace_object,
+        object: after,
+        old_object: before,
+        options: options(call, operation, dry_run),
+        dry_run,
+        user: call.user.to_value(),
+    })
+}
+
+fn options(call: &Call, operation: &str, dry_run: bool) -> Value {
+    let kind = match operation {
+        "CREATE" => "CreateOptions",
+        "UPDATE" => "UpdateOptions",
+        "DELETE" => "DeleteOptions",
+        _ => return Value::Null,
+    };
+    let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+    if dry_run {
+        options["dryRun"] = json!(["All"]);
+    }
+    for field in ["fieldManager", "fieldValidation"] {
+        if let Some(value) = call.query.get(field) {
+            options[field] = json!(value);
+        }
+    }
+    options
+}

@@ -1,0 +1,144 @@
+//! Policies and webhooks are asked before something is stored.
+
+use std::sync::{Arc, Mutex};
+
+use api::{WebhookCaller, WebhookTarget};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
+
+fn rule(operations: &[&str], resources: &[&str]) -> Value {
+    json!({"operations": operations, "apiGroups": ["*"], "apiVersions": ["*"], "resources": resources})
+}
+
+async fn policy(server: &Server, spec: Value, binding: Value) {
+    let object = |kind: &str, spec: &Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "p"}, "spec": spec});
+    let policies = format!("{GROUP}/validatingadmissionpolicies");
+    server.post(&policies, object("ValidatingAdmissionPolicy", &spec)).await.expect(201);
+    let mut bound = json!({"policyName": "p", "validationActions": ["Deny"]});
+    for (name, value) in binding.as_object().unwrap() {
+        bound[name] = value.clone();
+    }
+    server
+        .post(&format!("{GROUP}/validatingadmissionpolicybindings"), object("ValidatingAdmissionPolicyBinding", &bound))
+        .await
+        .expect(201);
+}
+
+fn map(name: &str, data: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
+}
+
+#[tokio::test]
+async fn a_policy_refuses_creations_changes_and_deletions_from_its_binding_on() {
+    let server = Server::start().await;
+    server.post(MAPS, map("kept", json!({"k": "v"}))).await.expect(201);
+    let validations = json!([
+        {"expression": "object == null || size(object.data) < 2", "message": "two are too many", "reason": "Forbidden"},
+        {"expression": "request.operation != 'DELETE' || oldObject.data.k != 'v'", "message": "it is kept"},
+    ]);
+    let constraints = json!({"resourceRules": [rule(&["CREATE", "UPDATE", "DELETE"], &["configmaps"])]});
+    policy(&server, json!({"matchConstraints": constraints, "validations": validations}), json!({})).await;
+    let refused = server.post(MAPS, map("a", json!({"a": "1", "b": "2"}))).await.refused(403, "Forbidden");
+    let by = "ValidatingAdmissionPolicy 'p' with binding 'p' denied request";
+    assert_eq!(refused, format!("configmaps \"a\" is forbidden: {by}: two are too many"));
+    server.merge(&format!("{MAPS}/kept"), json!({"data": {"x": "y"}})).await.refused(403, "Forbidden");
+    server.delete(&format!("{MAPS}/kept")).await.refused(422, "Invalid");
+    server.post(MAPS, map("ok", json!({"a": "1"}))).await.expect(201);
+    server.delete(&format!("{GROUP}/validatingadmissionpolicybindings/p")).await.expect(200);
+    server.delete(&format!("{MAPS}/kept")).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_policy_reads_parameters_and_only_warns_when_told_so() {
+    let server = Server::start().await;
+    let constraints = json!({"resourceRules": [rule(&["CREATE"], &["secrets"])]});
+    let spec = json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}, "matchConstraints": constraints,
+        "validations": [{"expression": "size(object.data) <= int(params.data.max)", "messageExpression": "'at most ' + params.data.max"}]});
+    let reference = json!({"name": "limit", "parameterNotFoundAction": "Deny"});
+    policy(&server, spec, json!({"paramRef": reference, "validationActions": ["Warn"]})).await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let secret = |name: &str| json!({"metadata": {"name": name}, "stringData": {"a": "1", "b": "2"}});
+    let missing = server.post(secrets, secret("a")).await.expect(201);
+    assert!(missing.warnings[0].contains("no params found"), "{:?}", missing.warnings);
+    server.post(MAPS, map("limit", json!({"max": "1"}))).await.expect(201);
+    let warned = server.post(secrets, secret("b")).await.expect(201).warnings;
+    assert_eq!(warned, ["299 - \"Validation failed for ValidatingAdmissionPolicy 'p' with binding 'p': at most 1\""]);
+    server.merge(&format!("{MAPS}/limit"), json!({"data": {"max": "2"}})).await.expect(200);
+    assert!(server.post(secrets, secret("c")).await.expect(201).warnings.is_empty());
+}
+
+/// Answers as it was told, and remembers what it was asked.
+#[derive(Default)]
+struct Teller {
+    asked: Mutex<Vec<(WebhookTarget, Value)>>,
+}
+
+#[async_trait::async_trait]
+impl WebhookCaller for Teller {
+    async fn post(&self, target: &WebhookTarget, body: Bytes) -> Result<Bytes, String> {
+        let review: Value = serde_json::from_slice(&body).unwrap();
+        let uid = review["request"]["uid"].clone();
+        let path = target.url.rsplit('/').next().unwrap().to_owned();
+        self.asked.lock().unwrap().push((target.clone(), review));
+        let response = match path.as_str() {
+            "away" => return Err("connection refused".into()),
+            "no" => json!({"uid": uid, "allowed": false, "status": {"code": 403, "reason": "Forbidden", "message": "not today"}}),
+            "mark" => {
+                let patch = json!([{"op": "add", "path": "/data/marked", "value": "yes"}]).to_string();
+                json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(patch), "warnings": ["marked"]})
+            }
+            _ => json!({"uid": uid, "allowed": true}),
+        };
+        Ok(json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response}).to_string().into())
+    }
+}
+
+async fn webhook(server: &Server, kind: &str, path: &str, more: Value) {
+    let mut hook = json!({"name": format!("{path}.example.dev"), "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "rules": [rule(&["CREATE"], &["configmaps"])], "clientConfig": {"url": format!("https://hooks.test/{path}")}});
+    for (name, value) in more.as_object().unwrap() {
+        hook[name] = value.clone();
+    }
+    let object = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": path}, "webhooks": [hook]});
+    server.post(&format!("{GROUP}/{}s", kind.to_lowercase()), object).await.expect(201);
+}
+
+#[tokio::test]
+async fn webhooks_change_and_refuse() {
+    let (server, teller) = (Server::start().await, Arc::new(Teller::default()));
+    server.api.call_webhooks_by(teller.clone());
+    webhook(&server, "MutatingWebhookConfiguration", "mark", json!({})).await;
+    let made = server.post(MAPS, map("a", json!({"k": "v"}))).await.expect(201);
+    assert_eq!((&made.body["data"]["marked"], made.warnings.len()), (&json!("yes"), 1));
+    let (target, review) = teller.asked.lock().unwrap()[0].clone();
+    assert_eq!((target.url.as_str(), target.timeout.as_secs()), ("https://hooks.test/mark", 10));
+    assert_eq!((&review["request"]["object"]["data"], &review["request"]["userInfo"]["username"]), (&json!({"k": "v"}), &json!("admin")));
+    let condition = json!([{"name": "c", "expression": "object.metadata.name.startsWith('n')"}]);
+    webhook(&server, "ValidatingWebhookConfiguration", "no", json!({"matchConditions": condition})).await;
+    server.post(MAPS, map("b", json!({}))).await.expect(201);
+    let refused = server.post(MAPS, map("n", json!({}))).await;
+    assert_eq!(refused.warnings.len(), 1, "a refusal too is told with the warnings");
+    assert_eq!(refused.refused(403, "Forbidden"), "admission webhook \"no.example.dev\" denied the request: not today");
+    server.get(&format!("{MAPS}/n")).await.refused(404, "NotFound");
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_away_refuses_unless_that_is_to_be_ignored() {
+    let (server, teller) = (Server::start().await, Arc::new(Teller::default()));
+    server.api.call_webhooks_by(teller);
+    webhook(&server, "ValidatingWebhookConfiguration", "away", json!({"failurePolicy": "Ignore"})).await;
+    server.post(MAPS, map("a", json!({}))).await.expect(201);
+    let service = json!({"service": {"namespace": "default", "name": "hooks"}});
+    webhook(&server, "ValidatingWebhookConfiguration", "service", json!({"clientConfig": service})).await;
+    let why = server.post(MAPS, map("b", json!({}))).await.refused(500, "InternalError");
+    assert!(why.contains("failed calling webhook \"service.example.dev\"") && why.contains("no Service of that name routes"), "{why}");
+    server.delete(&format!("{GROUP}/validatingwebhookconfigurations/service")).await.expect(200);
+    server.post(MAPS, map("b", json!({}))).await.expect(201);
+}
