@@ -334,6 +334,20 @@ mod tests {
         }
         let error = LabelSelector::parse("a b").unwrap_err().to_string();
         assert_eq!(error, "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt");
+        for (text, expected) in [
+            ("!", "unable to parse requirement: found '', expected: identifier"),
+            ("=a", "found '=', expected: !, identifier, or 'end of string'"),
+            ("a,,b", "found ',', expected: identifier after ','"),
+            ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
+            ("a in b", "unable to parse requirement: found 'b' expected: '('"),
+            ("a in (=)", "unable to parse requirement: found '=', expected: ',', ')' or identifier"),
+            ("a,b=c d", "found 'd', expected: ',' or 'end of string'"),
+        ] {
+            assert_eq!(LabelSelector::parse(text).unwrap_err().to_string(), expected, "{text}");
+        }
+        for text in ["a in ()", "a in (,)", "a in (b,)", "!a,b"] {
+            assert!(LabelSelector::parse(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

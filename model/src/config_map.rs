@@ -25,12 +25,30 @@ fn count(object: &Value, _: jiff::Timestamp) -> Value {
     json!(entries.map(serde_json::Map::len).sum::<usize>())
 }
 
+/// The largest that all values of a ConfigMap or Secret may be together, in bytes.
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// The problem of data that is too large, at the path where Kubernetes finds it.
+pub(crate) fn size_problem(object: &Value, fields: &[&str], path: &str) -> Option<Problem> {
+    let size = |field: &str| {
+        let values = object[field].as_object().into_iter().flat_map(serde_json::Map::values).filter_map(Value::as_str);
+        // What is stored as base64 counts as what it stands for.
+        values
+            .map(|text| if field == "data" && fields.len() > 1 { text.len() } else { text.trim_end_matches('=').len() * 3 / 4 })
+            .sum::<usize>()
+    };
+    let bytes: usize = fields.iter().map(|field| size(field)).sum();
+    let detail = || format!("may not be more than {BYTES_MAX} bytes");
+    (bytes > BYTES_MAX).then(|| Problem::new(ProblemKind::TooLong, path, detail()))
+}
+
 fn problems(object: &Value) -> Vec<Problem> {
     let mut found = key_problems(object, &["data", "binaryData"]);
     for (field, other) in [("data", "binaryData"), ("binaryData", "data")] {
         let twice = object[field].as_object().into_iter().flat_map(serde_json::Map::keys).filter(|key| object[other].get(*key).is_some());
         found.extend(twice.map(|key| Problem::invalid(format!("{field}[{key}]"), format!("{key:?}: duplicate of key present in {other}"))));
     }
+    found.extend(size_problem(object, &["data", "binaryData"], "[]"));
     found
 }
 
@@ -84,9 +102,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn all_values_together_are_bounded_and_keys_are_there_once() {
+        let found = problems(&json!({"data": {"a": "x".repeat(BYTES_MAX), "b": "y"}, "binaryData": {"b": ""}}));
+        let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let expected = [
+            "data[b]: Invalid value: \"b\": duplicate of key present in binaryData",
+            "binaryData[b]: Invalid value: \"b\": duplicate of key present in data",
+            "[]: Too long: may not be more than 1048576 bytes",
+        ];
+        assert_eq!(texts, expected);
+        assert!(problems(&json!({"data": {"a": "x".repeat(BYTES_MAX)}})).is_empty());
+    }
+
+    #[test]
     fn keys_are_file_names() {
         assert!(key_problems(&json!({"data": {"a.b-c_D": ""}}), &["data"]).is_empty());
-        for key in ["", "a/b", "..", "a b"] {
+        for key in ["", "a/b", "..", ".", "..a", "a b"] {
             assert_eq!(key_problems(&json!({"data": {key: ""}}), &["data"]).len(), 1, "{key}");
         }
     }

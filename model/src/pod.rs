@@ -305,7 +305,10 @@ mod tests {
             json!({"containers": [{"name": "a", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]}),
             &["volumeMounts[0].name: Not found: \"v\""],
         );
-        check(json!({"containers": [{"name": "a"}], "volumes": [{"name": "v"}, {"name": "v"}]}), &["spec.volumes[1].name: Duplicate"]);
+        check(
+            json!({"containers": [{"name": "a"}], "volumes": [{"name": "v", "emptyDir": {}}, {"name": "v", "emptyDir": {}}]}),
+            &["spec.volumes[1].name: Duplicate"],
+        );
         check(json!({"containers": "a"}), &["spec: Invalid value"]);
     }
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
-use crate::config_map::{frozen, key_problems};
+use crate::config_map::{frozen, key_problems, size_problem};
 use crate::{Column, Kind, Problem};
 
 /// The kind, for [`crate::KINDS`].
@@ -59,6 +59,7 @@ fn required_keys(type_name: &str) -> &'static [&'static str] {
 
 fn problems(object: &Value) -> Vec<Problem> {
     let mut found = key_problems(object, &["data"]);
+    found.extend(size_problem(object, &["data"], "data"));
     let required = required_keys(object["type"].as_str().unwrap_or_default()).iter();
     let missing = required.filter(|key| object["data"].get(**key).is_none());
     found.extend(missing.map(|key| Problem::required(format!("data[{key}]"), "")));
@@ -111,6 +112,22 @@ mod tests {
         let secret = json!({"type": "kubernetes.io/tls", "data": {"tls.crt": ""}});
         let found: Vec<String> = problems(&secret).iter().map(ToString::to_string).collect();
         assert_eq!(found, ["data[tls.key]: Required value"]);
+        for (of, expected) in [
+            (json!({"type": "kubernetes.io/basic-auth", "data": {}}), "data[username]: Required value; data[password]: Required value"),
+            (json!({"type": "kubernetes.io/basic-auth", "data": {"password": ""}}), ""),
+            (
+                json!({"type": "kubernetes.io/service-account-token"}),
+                "metadata.annotations[kubernetes.io/service-account.name]: Required value",
+            ),
+            (json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "e30="}}), ""),
+            (
+                json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": ""}}),
+                "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": unexpected end of JSON input",
+            ),
+        ] {
+            let found: Vec<String> = problems(&of).iter().map(ToString::to_string).collect();
+            assert_eq!(found.join("; "), expected, "{of}");
+        }
         let found = change_problems(&secret, &json!({"type": "Opaque"}));
         assert_eq!(found[0].to_string(), "type: Invalid value: \"Opaque\": field is immutable");
     }

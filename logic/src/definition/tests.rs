@@ -144,6 +144,11 @@ fn definition(change: impl FnOnce(&mut Value)) -> Value {
     definition
 }
 
+/// What is said of a new definition.
+fn texts(definition: &Value) -> Vec<String> {
+    check::name_problem(definition).iter().chain(&check::problems(definition)).map(ToString::to_string).collect()
+}
+
 #[test]
 fn definitions_that_cannot_be_served_are_refused() {
     let with_schema = |schema: Value| definition(|of| of["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = schema);
@@ -208,8 +213,7 @@ fn definitions_that_cannot_be_served_are_refused() {
             "undeclared reference to 'authorizer'".into(),
         ),
     ] {
-        let texts: Vec<String> =
-            check::name_problem(&definition).iter().chain(&check::problems(&definition)).map(ToString::to_string).collect();
+        let texts = texts(&definition);
         assert!(texts.iter().any(|text| text.contains(&expected)), "{expected}: {texts:?}");
     }
     assert_eq!(check::problems(&definition(|_| ())), []);

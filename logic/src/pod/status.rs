@@ -39,6 +39,7 @@ pub fn status(observed: &Observed) -> PodStatus {
         pod_ips: observed.seen.map(|_| vec![PodIP { ip: observed.address.to_owned() }]),
         start_time: old.and_then(|old| old.start_time.clone()).or(Some(Time(observed.now))),
         observed_generation: observed.pod.metadata.generation,
+        // What others say of the Pod stays: to leave it out would be to take it away, again and again.
         ..old.cloned().unwrap_or_default()
     }
 }
