@@ -83,7 +83,7 @@ async fn programs_run_in_pods_and_ports_are_forwarded() {
     let mut session = pods.exec("shop-web-1-0", ["cat"], &told).await.unwrap();
     let mut input = session.stdin().unwrap();
     input.write_all(b"typed").await.unwrap();
-    drop(input);
+    input.shutdown().await.unwrap();
     let mut text = String::new();
     session.stdout().unwrap().read_to_string(&mut text).await.unwrap();
     assert_eq!(text, "typed");
