@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use logic::rbac::Asker;
-use model::Kind;
+use model::{Kind, Source};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -153,8 +153,10 @@ fn hash(token: &str) -> [u8; 32] {
 
 /// The verbs that discovery lists for a kind.
 pub fn verbs(kind: &Kind) -> Vec<&'static str> {
-    if !kind.kept {
-        return vec!["create"];
+    match kind.source {
+        Source::Answered => return vec!["create"],
+        Source::Measured => return vec!["get", "list"],
+        Source::Store => {}
     }
     let mut verbs = vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
     if kind.defined {

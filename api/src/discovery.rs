@@ -149,8 +149,9 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
             "verbs": access::verbs(kind), "shortNames": kind.short_names, "categories": kind.categories, "storageVersionHash": hash,
         });
         if let Some(fields) = resource.as_object_mut() {
-            fields
-                .retain(|name, value| value.as_array().is_none_or(|list| !list.is_empty()) && (kind.kept || name != "storageVersionHash"));
+            fields.retain(|name, value| {
+                value.as_array().is_none_or(|list| !list.is_empty()) && (kind.is_kept() || name != "storageVersionHash")
+            });
         }
         list.push(resource);
         for (name, api, kind_name, verbs) in subresources(served) {

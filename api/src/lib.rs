@@ -31,6 +31,7 @@ mod requests;
 mod serve;
 mod status;
 mod table;
+mod usage;
 mod verbs;
 
 use std::sync::{Arc, OnceLock};

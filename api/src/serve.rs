@@ -9,8 +9,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use model::Kind;
 use model::metrics::Text;
+use model::{Kind, Source};
 use store::Transaction;
 
 use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
@@ -24,7 +24,7 @@ use crate::registry::{Registry, Served};
 use crate::requests::Told;
 use crate::status::{Result, Status};
 use crate::table::Include;
-use crate::{BODY_BYTES_MAX, Server, access, answer, definitions, discovery, object, openapi, pod_streams, verbs};
+use crate::{BODY_BYTES_MAX, Server, access, answer, definitions, discovery, object, openapi, pod_streams, usage, verbs};
 
 /// How often a request is served anew when the definition of its kind changes meanwhile.
 const TRIES_MAX: usize = 8;
@@ -256,8 +256,13 @@ async fn dispatch(call: &Call, method: &Method, is_watch: bool) -> Result<Respon
         return Ok(page_not_found());
     }
     let misplaced = kind.is_namespaced() && call.place.namespace.is_none();
-    if !kind.kept {
-        return if method == Method::POST && !named { access::answer_review(call).await } else { Err(Status::method_not_allowed()) };
+    match (kind.source, method.as_str()) {
+        (Source::Store, _) => {}
+        (Source::Answered, "POST") if !named => return access::answer_review(call).await,
+        (Source::Measured, "GET") if !is_watch && (kind.is_namespaced() || call.place.namespace.is_none()) && !(named && misplaced) => {
+            return if named { usage::get(call).await } else { usage::list(call).await };
+        }
+        _ => return Err(Status::method_not_allowed()),
     }
     match (method.as_str(), named) {
         ("GET", _) if is_watch => verbs::watch(call).await,

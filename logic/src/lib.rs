@@ -19,4 +19,5 @@ pub mod routing;
 pub mod rules;
 pub mod schema;
 pub mod selector;
+pub mod usage;
 pub mod yaml;

@@ -29,8 +29,8 @@ pub struct Kind {
     pub categories: Vec<String>,
     /// Whether objects live in namespaces.
     pub scope: Scope,
-    /// Whether its objects are kept. Reviews are not: they are answered when they are created.
-    pub kept: bool,
+    /// Where its objects come from.
+    pub source: Source,
     /// Whether `/status` is a resource of its own.
     pub status: bool,
     /// Whether `metadata.generation` counts changes of the spec.
@@ -98,6 +98,17 @@ pub enum Scope {
     Cluster,
 }
 
+/// Where objects of a kind come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The store, where people and programs put them.
+    Store,
+    /// The answer to their creation, as that to a question; they are not kept.
+    Answered,
+    /// What runs, looked at when they are read; they are not kept.
+    Measured,
+}
+
 /// How the scale of an object is read and written.
 #[derive(Clone, Copy)]
 pub struct Scale {
@@ -162,7 +173,7 @@ impl Kind {
             short_names: Vec::new(),
             categories: Vec::new(),
             scope: Scope::Namespaced,
-            kept: true,
+            source: Source::Store,
             status: false,
             generation: false,
             scale: None,
@@ -208,6 +219,11 @@ impl Kind {
     pub fn qualified_plural(&self) -> String {
         let group = self.kept_group();
         if group.is_empty() { self.plural.clone() } else { format!("{}.{group}", self.plural) }
+    }
+
+    /// Whether objects are kept.
+    pub fn is_kept(&self) -> bool {
+        self.source == Source::Store
     }
 
     /// Whether objects live in namespaces.

@@ -29,11 +29,12 @@ pub mod route_table;
 pub mod secret;
 pub mod service;
 pub mod service_account;
+pub mod usage;
 
 pub use cause::Cause;
 pub use clock::Clock;
 pub use duration::Duration;
-pub use kind::{Cell, Claims, Column, Copies, Form, Kind, Scale, ScaleRefused, Scope, age as kind_age};
+pub use kind::{Cell, Claims, Column, Copies, Form, Kind, Scale, ScaleRefused, Scope, Source, age as kind_age};
 pub use names::{check_label, check_path_segment, check_subdomain};
 pub use problem::{Problem, ProblemKind};
 pub use revision::{Revision, RevisionSpec, RevisionStatus};
@@ -71,4 +72,6 @@ pub static KINDS: &[fn() -> Kind] = &[
     review::subject_access_review,
     review::self_subject_review,
     review::token_review,
+    usage::node_metrics,
+    usage::pod_metrics,
 ];

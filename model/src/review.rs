@@ -4,7 +4,7 @@ use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenReview};
 use k8s_openapi::api::authorization::v1::{LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::{Kind, Scope};
+use crate::{Kind, Scope, Source};
 
 /// The API group of questions about who somebody is.
 pub const AUTHENTICATION: &str = "authentication.k8s.io";
@@ -44,5 +44,5 @@ pub fn token_review() -> Kind {
 
 fn review<T: JsonSchema>(group: &str, kind: &str, plural: &str) -> Kind {
     let schema: fn(&mut SchemaGenerator) -> Schema = |generator| generator.subschema_for::<T>();
-    Kind { scope: Scope::Cluster, kept: false, keeps_unknown: true, ..Kind::new(group, "v1", kind, plural, schema) }
+    Kind { scope: Scope::Cluster, source: Source::Answered, keeps_unknown: true, ..Kind::new(group, "v1", kind, plural, schema) }
 }

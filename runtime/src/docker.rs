@@ -20,6 +20,7 @@ mod records;
 mod sandbox;
 mod seen;
 mod session;
+mod usage;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +40,7 @@ use crate::changes::Changes;
 use crate::check_pod::{check, refuse};
 use crate::probe::{self, Target};
 use crate::{
-    Check, ContainerPhase, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime, Session, ports,
+    Check, ContainerPhase, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime, Session, Usage, ports,
 };
 use engine::{Engine, WORKED, lock};
 use images::Images;
@@ -228,6 +229,10 @@ impl Runtime for Docker {
     async fn exec(&self, uid: &str, container: &str, command: &[String], patience: Duration) -> Result<ExecAnswer> {
         let id = self.running(uid, container, command)?;
         exec::run(&self.pods.engine, &id, container, command, patience).await
+    }
+
+    async fn usage(&self, uid: &str) -> Result<BTreeMap<String, Usage>> {
+        usage::of(&self.pods.engine, self.find(uid)?.as_ref()).await
     }
 
     async fn open(&self, uid: &str, container: &str, options: ExecOptions) -> Result<Session> {

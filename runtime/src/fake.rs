@@ -24,6 +24,7 @@ use crate::probe;
 use crate::session::{ExecOptions, Input, Output, Session};
 use crate::{
     Check, Container, ContainerPhase, ContainerState, Error, ExecAnswer, Exit, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime,
+    Usage,
 };
 
 use follower::Follower;
@@ -55,6 +56,8 @@ struct State {
     unready: BTreeSet<String>,
     start_failures: BTreeMap<String, String>,
     exec_answers: BTreeMap<String, ExecAnswer>,
+    /// Thousandths of a processor, and memory in bytes.
+    usages: BTreeMap<String, (u32, u64)>,
     rule: Option<Arc<ProbeRule>>,
     calls: Vec<String>,
 }
@@ -129,6 +132,12 @@ impl Fake {
     pub fn answer_exec(&self, matching: &str, code: i32, output: &str) {
         let answer = ExecAnswer { code, output: Bytes::copy_from_slice(output.as_bytes()) };
         self.shared.state().exec_answers.insert(matching.to_owned(), answer);
+    }
+
+    /// Has the containers `matching` use so many thousandths of a processor from their start on, and so much memory. At first they
+    /// use nothing.
+    pub fn set_usage(&self, matching: &str, cpu_millis: u32, memory_bytes: u64) {
+        self.shared.state().usages.insert(matching.to_owned(), (cpu_millis, memory_bytes));
     }
 
     /// Ends a container's program; 128 and more mean the signal. One that does not run is left alone.
@@ -337,6 +346,20 @@ impl Runtime for Fake {
         }
         let answer = state.exec_answers.iter().find(|(matching, _)| matches(&pod, &spec, matching)).map(|(_, answer)| answer.clone());
         Ok(answer.unwrap_or(ExecAnswer { code: 0, output: Bytes::new() }))
+    }
+
+    async fn usage(&self, uid: &str) -> Result<BTreeMap<String, Usage>> {
+        let now = (self.shared.now)();
+        let state = self.shared.state();
+        let PodState { pod, containers, .. } = &state.pods.get(uid).ok_or_else(|| Error::NoSuchPod(uid.to_owned()))?.state;
+        let usage = |(container, there): (&Container, &ContainerState)| {
+            let ContainerPhase::Running { since } = there.phase else { return None };
+            let ran = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+            let set = state.usages.iter().find(|(matching, _)| matches(pod, container, matching)).map(|(_, set)| *set);
+            let (cpu_millis, memory_bytes) = set.unwrap_or_default();
+            Some((container.name.clone(), Usage { cpu: ran * cpu_millis / 1_000, memory_bytes }))
+        };
+        Ok(pod.containers.iter().zip(containers).filter_map(usage).collect())
     }
 
     async fn open(&self, uid: &str, container: &str, options: ExecOptions) -> Result<Session> {

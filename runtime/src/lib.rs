@@ -166,6 +166,15 @@ pub struct Exit {
     pub is_out_of_memory: bool,
 }
 
+/// What a container's current run has used since it began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time.
+    pub cpu: Duration,
+    /// Memory that it holds now, in bytes, without what the system could take back from it at once.
+    pub memory_bytes: u64,
+}
+
 /// What a program run inside a container answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecAnswer {
@@ -212,6 +221,10 @@ pub trait Runtime: Send + Sync + 'static {
     /// What a container wrote, as [`LogOptions`] ask. Ends at the end of the log, or of the container when following.
     /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::NoPreviousRun`].
     async fn logs(&self, uid: &str, container: &str, options: LogOptions) -> Result<BoxStream<'static, Bytes>>;
+
+    /// What the containers of a pod that run have used, by name. Programs run inside them by [`Runtime::exec`] may be left out.
+    /// Errors: [`Error::NoSuchPod`], [`Error::Unavailable`].
+    async fn usage(&self, uid: &str) -> Result<BTreeMap<String, Usage>>;
 
     /// Runs a program inside a container that runs, at most `patience` long; then it is killed, and that is an error.
     /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::CannotStart`].

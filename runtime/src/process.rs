@@ -13,6 +13,7 @@ mod clock;
 mod directory;
 mod environment;
 mod exec;
+mod family;
 mod follow;
 mod link;
 mod log_lines;
@@ -24,6 +25,7 @@ mod records;
 mod sandbox;
 mod session;
 mod shim_start;
+mod usage;
 
 pub mod shim;
 pub mod terminal;
@@ -47,6 +49,7 @@ use crate::ports;
 use crate::probe::{self, Target};
 use crate::{
     Check, Container, ContainerPhase, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime, Session,
+    Usage,
 };
 use directory::Opened;
 use follow::Follow;
@@ -189,6 +192,11 @@ impl Runtime for Process {
         let sandbox = self.find(uid)?;
         let spec = running(&sandbox, container, command)?;
         exec::run(&sandbox.record, spec, &sandbox.dir, command, patience).await
+    }
+
+    async fn usage(&self, uid: &str) -> Result<BTreeMap<String, Usage>> {
+        let sandbox = self.find(uid)?;
+        blocking(&format!("see what pod {} uses", sandbox.record.pod.name), move || usage::of(&sandbox)).await?
     }
 
     async fn open(&self, uid: &str, container: &str, options: ExecOptions) -> Result<Session> {

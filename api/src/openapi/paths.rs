@@ -48,7 +48,7 @@ pub fn of_kind(paths: &mut Map<String, Value>, served: &Served, names: &Names) {
     }
     many["parameters"] = path_parameters(kind, false);
     paths.insert(collection.clone(), many);
-    if !kind.kept {
+    if one.as_object().is_none_or(Map::is_empty) {
         return;
     }
     one["parameters"] = path_parameters(kind, true);
@@ -172,9 +172,10 @@ impl Operation<'_> {
             "delete" | "deletecollection" if !["Pod", "Namespace", "ServiceAccount"].contains(&kind.kind.as_str()) => shared("Status"),
             _ => self.body.clone(),
         };
+        let is_watched = self.action == "list" && access::verbs(kind).contains(&"watch");
         let mut operation = json!({
             "tags": [format!("{}_{}", camel(group).chars().enumerate().map(|(at, c)| if at == 0 { c.to_ascii_lowercase() } else { c }).collect::<String>(), kind.version)],
-            "description": format!("{} {}", if self.action == "list" { "list or watch objects of kind" } else { self.verb }, kind.kind),
+            "description": format!("{} {}", if is_watched { "list or watch objects of kind" } else { self.verb }, kind.kind),
             "operationId": id,
             "parameters": self.parameters(),
             "responses": responses(self.action, &answer),

@@ -6,6 +6,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::access;
 use crate::custom::Custom;
 use crate::registry::{self, Served};
 
@@ -45,7 +46,7 @@ pub fn of_kinds(kinds: &[&Served]) -> (Vec<Names>, Map<String, Value>) {
         if let Some(schema) = definitions.get_mut(&one) {
             schema["x-kubernetes-group-version-kind"] = of(&kind.kind);
         }
-        if kind.kept {
+        if access::verbs(kind).contains(&"list") {
             let mut schema = list_schema(&one, &kind.kind);
             schema["x-kubernetes-group-version-kind"] = of(&kind.list_kind);
             definitions.insert(list.clone(), schema);

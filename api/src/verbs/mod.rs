@@ -16,7 +16,7 @@ pub use delete::{delete, delete_collection};
 pub use evict::evict;
 pub use finalize::{bind, finalize};
 pub use patch::patch_types;
-pub use read::{get, list};
+pub use read::{Selection, get, list};
 pub use scale::{as_scale, scale};
 pub use update::{patch, update};
 pub use watch::watch;

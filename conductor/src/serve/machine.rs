@@ -1,9 +1,12 @@
 //! What is so of this machine.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use control::NodeFacts;
+use nix::unistd::{SysconfVar, sysconf};
+use runtime::Usage;
 
 use crate::paths;
 
@@ -30,6 +33,7 @@ pub fn facts(data: &Path) -> Result<NodeFacts> {
         version: env!("CARGO_PKG_VERSION").into(),
         system: system(&std::fs::read_to_string("/etc/os-release").unwrap_or_default()),
         kernel,
+        usage,
     })
 }
 
@@ -41,9 +45,28 @@ fn node_name(host: &str) -> String {
 }
 
 fn memory_bytes(meminfo: &str) -> u64 {
-    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kibibytes = total.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0) * 1024
+    meminfo_bytes(meminfo, "MemTotal:").unwrap_or(0)
+}
+
+fn meminfo_bytes(meminfo: &str, name: &str) -> Option<u64> {
+    let rest = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1_024)
+}
+
+/// What all processors have worked since the machine began, and the memory that is not available to new programs.
+fn usage() -> Option<Usage> {
+    let (stat, meminfo) = (std::fs::read_to_string("/proc/stat").ok()?, std::fs::read_to_string("/proc/meminfo").ok()?);
+    let available = meminfo_bytes(&meminfo, "MemAvailable:")?;
+    Some(Usage { cpu: worked(&stat)?, memory_bytes: memory_bytes(&meminfo).saturating_sub(available) })
+}
+
+fn worked(stat: &str) -> Option<Duration> {
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<u64> = all.split_whitespace().map_while(|field| field.parse().ok()).collect();
+    let [user, nice, system, _idle, _waiting, interrupts, soft_interrupts, ..] = ticks.as_slice() else { return None };
+    let ticks = [user, nice, system, interrupts, soft_interrupts].into_iter().fold(0_u64, |sum, ticks| sum.saturating_add(*ticks));
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(100);
+    Some(Duration::from_millis(ticks.saturating_mul(1_000) / per_second.max(1)))
 }
 
 fn system(os_release: &str) -> String {
@@ -58,6 +81,10 @@ mod tests {
     #[test]
     fn facts_are_read_from_the_system_files() {
         assert_eq!(memory_bytes("MemTotal:       2 kB\nMemFree: 1 kB"), 2048);
+        assert_eq!(meminfo_bytes("MemTotal: 2 kB", "MemAvailable:"), None);
+        assert_eq!(worked("cpu  10 20 30 1000 500 4 6 7 0 0\ncpu0 1 1 1 1 1 1 1\n"), Some(Duration::from_millis(700)));
+        assert_eq!((worked("cpu0 1 2 3 4 5 6 7"), worked("cpu  1 2 x")), (None, None));
+        assert!(usage().is_some_and(|usage| !usage.cpu.is_zero() && usage.memory_bytes > 0));
         assert_eq!(system("NAME=x\nPRETTY_NAME=\"Debian 12\"\n"), "Debian 12");
         for (host, name) in [("Web_1.Local", "web-1.local"), ("", "node"), ("--", "node"), ("a..b", "node")] {
             assert_eq!(node_name(host), name, "{host}");

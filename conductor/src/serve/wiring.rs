@@ -77,7 +77,7 @@ pub async fn assemble(settings: &Settings, store: Arc<dyn Store>, access: Access
     let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(process), Arc::new(docker)];
     let node = facts.name.clone();
     let agent = Agent::new(client("agent"), Arc::clone(&clock), facts, runtimes, Arc::clone(&router) as Arc<dyn router::Router>);
-    here.set(node, agent.streams());
+    here.set(node, agent.answers());
     Ok(Parts { controllers: client("controllers"), api, clock, agent, router })
 }
 
@@ -109,15 +109,15 @@ impl Workers {
 struct Here(std::sync::OnceLock<(String, Router)>);
 
 impl Here {
-    fn set(&self, node: String, streams: Router) {
+    fn set(&self, node: String, answers: Router) {
         // Set once, where the agent is made.
-        let _ = self.0.set((node, streams));
+        let _ = self.0.set((node, answers));
     }
 }
 
 impl NodeConnector for Here {
     fn connect(&self, node: &str) -> Option<Router> {
-        self.0.get().filter(|(name, _)| name == node).map(|(_, streams)| streams.clone())
+        self.0.get().filter(|(name, _)| name == node).map(|(_, answers)| answers.clone())
     }
 }
 

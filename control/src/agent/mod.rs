@@ -6,6 +6,7 @@ mod pods;
 mod routes;
 mod sandbox;
 mod streams;
+mod usage;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ struct Shared {
     runtimes: Vec<Arc<dyn Runtime>>,
     router: Arc<dyn Router>,
     events: crate::Events,
+    look: usage::Kept,
 }
 
 impl Agent {
@@ -43,7 +45,8 @@ impl Agent {
     /// containers has one, and otherwise to the first that does not.
     pub fn new(client: Client, clock: Arc<dyn Clock>, facts: NodeFacts, runtimes: Vec<Arc<dyn Runtime>>, router: Arc<dyn Router>) -> Self {
         let events = crate::Events::new(&client, &clock, "agent");
-        Self { shared: Arc::new(Shared { client, clock, facts, runtimes, router, events }) }
+        let look = usage::Kept::default();
+        Self { shared: Arc::new(Shared { client, clock, facts, runtimes, router, events, look }) }
     }
 
     /// Joins the node and works until `stop` is cancelled. What runs goes on running.
@@ -56,9 +59,10 @@ impl Agent {
         }
     }
 
-    /// The streams of this node's Pods, for the API: `GET /pods/UID/log`, and what [`streams`] has.
-    pub fn streams(&self) -> HttpRouter {
-        logs::router(Arc::clone(&self.shared)).merge(streams::router(Arc::clone(&self.shared)))
+    /// What the API asks of this node: `GET /pods/UID/log`, what [`streams`] has, and `GET /usage`.
+    pub fn answers(&self) -> HttpRouter {
+        let shared = || Arc::clone(&self.shared);
+        logs::router(shared()).merge(streams::router(shared())).merge(usage::router(shared()))
     }
 }
 

@@ -31,6 +31,8 @@ pub struct NodeFacts {
     pub system: String,
     /// The kernel's version.
     pub kernel: String,
+    /// What the whole machine has used since it began; `None` where it does not tell.
+    pub usage: fn() -> Option<runtime::Usage>,
 }
 
 /// Writes the Node of this machine, until it is written or `stop` is cancelled.

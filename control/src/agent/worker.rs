@@ -48,6 +48,7 @@ pub async fn work(shared: Arc<Shared>, pod: Pod, news: UnboundedReceiver<News>) 
         probings: BTreeMap::new(),
         last_words: BTreeMap::new(),
         trouble: None,
+        unheeded: None,
         failures: 0,
         gone: false,
     };
@@ -65,6 +66,8 @@ struct Worker {
     probings: BTreeMap<String, (Timestamp, Vec<Probing>)>,
     last_words: BTreeMap<String, String>,
     trouble: Option<Trouble>,
+    /// What the status still lacked after the last write of it: the server does not keep it, so it is not sent again by itself.
+    unheeded: Option<serde_json::Value>,
     /// Failures in a row, for the pause before the next try.
     failures: u32,
     gone: bool,
@@ -343,10 +346,18 @@ impl Worker {
 
     async fn write_status(&mut self, status: &k8s_openapi::api::core::v1::PodStatus) -> Result<()> {
         let old = self.pod.status.clone().unwrap_or_default();
-        let Some(patch) = difference_of("core.PodStatus", &old, status) else { return Ok(()) };
+        let Some(patch) = difference_of("core.PodStatus", &old, status).filter(|patch| self.unheeded.as_ref() != Some(patch)) else {
+            return Ok(());
+        };
         let cause = Because::of(ACTOR, &self.pod).reason("what is so has changed");
         match self.pods().merge_status(&self.pod.name_any(), &patch, None, &cause).await {
-            Ok(pod) if pod.uid() == self.pod.uid() => self.pod = pod,
+            Ok(pod) if pod.uid() == self.pod.uid() => {
+                self.pod = pod;
+                self.unheeded = difference_of("core.PodStatus", &self.pod.status.clone().unwrap_or_default(), status);
+                if let Some(lacking) = &self.unheeded {
+                    tracing::warn!(pod = %self.pod.name_any(), %lacking, "the server does not keep all of a pod's status");
+                }
+            }
             Ok(_) => self.gone = true,
             Err(error) if error.is_not_found() => self.gone = true,
             Err(error) => return Err(error),

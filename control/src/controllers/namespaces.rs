@@ -59,7 +59,7 @@ async fn reconcile(namespace: Arc<Namespace>, client: Arc<Client>) -> Result<Act
 
 /// The kinds that live in namespaces, Services first so that nothing starts what is being removed, those that people defined last.
 pub(super) async fn namespaced_resources(client: &Client) -> Result<Vec<ApiResource>> {
-    let kinds = model::KINDS.iter().map(|kind| kind()).filter(|kind| kind.kept && kind.is_namespaced());
+    let kinds = model::KINDS.iter().map(|kind| kind()).filter(|kind| kind.is_kept() && kind.is_namespaced());
     let mut resources: Vec<ApiResource> = kinds
         .map(|kind| ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind), &kind.plural))
         .collect();

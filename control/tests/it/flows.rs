@@ -1,5 +1,11 @@
 //! Whole flows, over both transports.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use model::{Cause, Revision, RouteTable, Service, labels};
@@ -137,4 +143,42 @@ async fn what_a_deleted_object_owned_goes_in_the_way_that_was_asked_for() {
             world.until("the owned is gone", || async { maps.get_opt("owned").await.unwrap().is_none() }).await;
         }
     }
+}
+
+/// Counts changes of Pods' status, and loses a field of each.
+async fn without_host_ip(State(count): State<Arc<AtomicUsize>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if request.method() != "PATCH" || !path.contains("/pods/") || !path.ends_with("/status") {
+        return next.run(request).await;
+    }
+    count.fetch_add(1, Ordering::Relaxed);
+    let (mut parts, body) = request.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let mut patch: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    patch["status"].as_object_mut().unwrap().remove("hostIP");
+    parts.headers.remove("content-length");
+    next.run(Request::from_parts(parts, patch.to_string().into())).await
+}
+
+#[tokio::test]
+async fn a_status_that_the_server_does_not_keep_is_not_written_again_and_again() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let layer = axum::middleware::from_fn_with_state(Arc::clone(&count), without_host_ip);
+    let world = World::behind(Transport::InProcess, |api| api.layer(layer)).await;
+    world.create(&shop(1, "1")).await;
+    world.phase("shop-1", "Complete").await;
+    let pod = world.list::<Pod>().await.remove(0);
+    assert_eq!(pod.status.unwrap().host_ip, None);
+    let before = count.load(Ordering::Relaxed);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let writes = count.load(Ordering::Relaxed) - before;
+    assert!(writes < 3, "{writes} in a second in which nothing happened");
+    // What does change is still told.
+    world.runtime.set_ready("shop:1", false);
+    world
+        .until("the copy is told to be unready", || async {
+            let conditions = world.list::<Pod>().await.remove(0).status.unwrap_or_default().conditions.unwrap_or_default();
+            conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "False")
+        })
+        .await;
 }

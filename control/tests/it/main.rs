@@ -3,4 +3,5 @@
 
 mod flows;
 mod simulation;
+mod usage;
 mod world;

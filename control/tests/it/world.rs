@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::{Access, Api, NodeConnector, User};
@@ -36,11 +36,13 @@ impl Clock for TokioClock {
     }
 }
 
-struct Nowhere;
+/// The agent of the one node.
+#[derive(Default)]
+struct Here(Mutex<Option<HttpRouter>>);
 
-impl NodeConnector for Nowhere {
-    fn connect(&self, _: &str) -> Option<HttpRouter> {
-        None
+impl NodeConnector for Here {
+    fn connect(&self, node: &str) -> Option<HttpRouter> {
+        self.0.lock().unwrap().clone().filter(|_| node == "here")
     }
 }
 
@@ -50,16 +52,22 @@ pub struct World {
     pub router: Arc<router::fake::Fake>,
     pub store: Arc<store::memory::Memory>,
     clock: Arc<dyn Clock>,
+    here: Arc<Here>,
     running: Option<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)>,
 }
 
 impl World {
     /// A cluster whose controllers and agent work.
     pub async fn start(transport: Transport) -> Self {
+        Self::behind(transport, |api| api).await
+    }
+
+    /// The same, where everybody's way to the API leads through something else.
+    pub async fn behind(transport: Transport, through: impl FnOnce(HttpRouter) -> HttpRouter) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
-        let store = Arc::new(store::memory::Memory::new());
-        let api = Api::new(Arc::<store::memory::Memory>::clone(&store), Arc::clone(&clock), Access::default(), Arc::new(Nowhere));
-        let router = api.router_for(User::master("test"));
+        let (store, here) = (Arc::new(store::memory::Memory::new()), Arc::new(Here::default()));
+        let api = Api::new(Arc::<store::memory::Memory>::clone(&store), Arc::clone(&clock), Access::default(), Arc::<Here>::clone(&here));
+        let router = through(api.router_for(User::master("test")));
         let client = match transport {
             Transport::InProcess => Client::new(router, "default"),
             Transport::Http => over_http(router).await,
@@ -67,7 +75,7 @@ impl World {
         let now = Arc::clone(&clock);
         let runtime = runtime::fake::Fake::with_clock(move || now.now());
         let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
-        let mut world = Self { client, runtime, router: Arc::new(router::fake::Fake::new(address)), store, clock, running: None };
+        let mut world = Self { client, runtime, router: Arc::new(router::fake::Fake::new(address)), store, clock, here, running: None };
         let mut namespace = Namespace::default();
         namespace.metadata.name = Some("default".into());
         KubeApi::<Namespace>::all(world.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
@@ -86,6 +94,7 @@ impl World {
             version: "0".into(),
             system: String::new(),
             kernel: String::new(),
+            usage: || Some(runtime::Usage { cpu: Duration::ZERO, memory_bytes: 5 << 20 }),
         };
         let agent = Agent::new(
             self.client.clone(),
@@ -94,6 +103,7 @@ impl World {
             vec![Arc::new(self.runtime.clone())],
             Arc::clone(&self.router) as Arc<dyn router::Router>,
         );
+        *self.here.0.lock().unwrap() = Some(agent.answers());
         let tasks = vec![
             tokio::spawn(control::controllers::run(self.client.clone(), Arc::clone(&self.clock), stop.clone())),
             tokio::spawn(agent.run(stop.clone())),

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
 
 use crate::process::environment;
@@ -49,6 +49,24 @@ pub(super) struct Stat {
     /// It has ended and waits to be reaped.
     pub is_over: bool,
     began_ticks: u64,
+    /// Processor time, its own and of the children it has waited for, in ticks.
+    cpu_ticks: u64,
+    /// Resident memory, in pages.
+    resident_pages: u64,
+}
+
+impl Stat {
+    /// Processor time that it has used, and children that it has waited for.
+    pub fn cpu(&self) -> Duration {
+        let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(100);
+        Duration::from_millis(self.cpu_ticks.saturating_mul(1_000) / per_second.max(1))
+    }
+
+    /// Resident memory, in bytes; pages that it shares with others are counted.
+    pub fn resident_bytes(&self) -> u64 {
+        let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(4_096);
+        self.resident_pages.saturating_mul(page)
+    }
 }
 
 /// Reads what the system knows of a process; `None` if there is none.
@@ -62,8 +80,10 @@ fn parse_stat(line: &str) -> Option<Stat> {
     let is_over = matches!(fields.next()?, "Z" | "X");
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    let began_ticks = fields.nth(16)?.trim().parse().ok()?;
-    Some(Stat { parent, group, is_over, began_ticks })
+    let mut number = |skipped: usize| fields.nth(skipped)?.trim().parse::<u64>().ok();
+    let cpu_ticks = [number(8)?, number(0)?, number(0)?, number(0)?].into_iter().fold(0_u64, u64::saturating_add);
+    let (began_ticks, resident_pages) = (number(4)?, number(1)?);
+    Some(Stat { parent, group, is_over, began_ticks, cpu_ticks, resident_pages })
 }
 
 /// The value of a variable in the environment a process began with, where we may read it.
@@ -155,7 +175,10 @@ mod tests {
     #[test]
     fn a_program_named_to_confuse_is_read_all_the_same() {
         let line = "42 (a) R 1 (b) S 7 40 39 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 10";
-        assert_eq!(parse_stat(line), Some(Stat { parent: 7, group: 40, is_over: false, began_ticks: 98_765 }));
+        assert_eq!(
+            parse_stat(line),
+            Some(Stat { parent: 7, group: 40, is_over: false, began_ticks: 98_765, cpu_ticks: 26, resident_pages: 10 })
+        );
         assert_eq!(parse_stat("42 (x"), None);
     }
 

@@ -6,7 +6,6 @@
 
 mod client;
 mod container;
-mod family;
 mod launch;
 mod log_file;
 mod output;
@@ -26,13 +25,13 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, setsid};
 
+use crate::process::family::{self, Main, Member};
 use crate::process::processes::{Identity, send};
 use crate::process::protocol::{Call, Failure, Message, Request};
 use crate::process::records::{self, PodRecord};
 use crate::{ContainerState, Error, Result};
 use client::Client;
 use container::Container;
-use family::{Main, Member};
 
 /// What a shim prints when it listens.
 pub(super) const READY: &str = "ready";

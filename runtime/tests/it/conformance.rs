@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use runtime::{Check, Container, ContainerPhase, Error, ExecOptions, LogOptions, Output, Pod, Port, ProbeAnswer, Runtime};
 use tokio::time::timeout;
 
-use crate::subject::{Subject, exit, pod, port, state};
+use crate::subject::{Subject, eventually, exit, pod, port, state};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -63,6 +63,7 @@ suite! {
     a_container_that_does_not_run_passes_no_probe,
     a_program_run_inside_tells_its_code_and_output,
     a_program_that_is_talked_to_says_what_it_says_and_then_how_it_ended,
+    what_a_container_uses_is_told_while_it_runs,
 }
 
 /// A pod of one container that was created.
@@ -406,4 +407,26 @@ async fn a_program_that_is_talked_to_says_what_it_says_and_then_how_it_ended(sub
     runtime.stop(&uid, "web", PATIENCE).await.unwrap();
     let error = runtime.open(&uid, "web", options).await.unwrap_err().to_string();
     assert!(error.ends_with("in container web: the container does not run"), "{error}");
+}
+
+async fn what_a_container_uses_is_told_while_it_runs(subject: &mut impl Subject) {
+    let runtime = subject.runtime();
+    let pod = pod("a", vec![subject.container("idle"), subject.busy("busy")]);
+    runtime.create(&pod).await.unwrap();
+    assert!(runtime.usage(&pod.uid).await.unwrap().is_empty(), "nothing was started");
+    runtime.start(&pod.uid, "idle").await.unwrap();
+    runtime.start(&pod.uid, "busy").await.unwrap();
+    let used =
+        async || eventually("both are told", async || Some(runtime.usage(&pod.uid).await.unwrap()).filter(|all| all.len() == 2)).await;
+    let first = used().await;
+    let second = eventually("the busy one has computed for 300 ms more", async || {
+        Some(used().await).filter(|now| now["busy"].cpu >= first["busy"].cpu + Duration::from_millis(300))
+    })
+    .await;
+    assert!(second["idle"].cpu - first["idle"].cpu < Duration::from_millis(150), "{first:?} {second:?}");
+    assert!(second.values().all(|usage| usage.memory_bytes > 4_096), "{second:?}");
+    runtime.stop(&pod.uid, "busy", PATIENCE).await.unwrap();
+    assert_eq!(runtime.usage(&pod.uid).await.unwrap().into_keys().collect::<Vec<_>>(), ["idle"]);
+    runtime.remove(&pod.uid).await.unwrap();
+    assert!(matches!(runtime.usage(&pod.uid).await, Err(Error::NoSuchPod(_))));
 }

@@ -250,6 +250,10 @@ impl Subject for DockerSubject {
         self.shell(name, TOLD)
     }
 
+    fn busy(&self, name: &str) -> Container {
+        self.shell(name, "trap 'exit 143' TERM; while :; do :; done")
+    }
+
     fn say(&self, uid: &str, container: &str, line: &str) {
         self.tell(uid, container, &format!("say {line}"));
     }

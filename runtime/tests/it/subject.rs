@@ -13,6 +13,8 @@ pub trait Subject {
     fn runtime(&self) -> &dyn Runtime;
     /// A container that does what [`Subject::say`] and [`Subject::exit`] tell it.
     fn container(&self, name: &str) -> Container;
+    /// A container that does nothing but compute.
+    fn busy(&self, name: &str) -> Container;
     /// Has a container that runs write a line.
     fn say(&self, uid: &str, container: &str, line: &str);
     /// Has a container that runs end.
@@ -77,6 +79,12 @@ impl Subject for FakeSubject {
 
     fn container(&self, name: &str) -> Container {
         Container { name: name.into(), command: vec!["told".into()], ..Container::default() }
+    }
+
+    fn busy(&self, name: &str) -> Container {
+        self.0.set_usage("busy", 1_000, 1 << 20);
+        self.0.set_usage("told", 1, 1 << 20);
+        Container { name: name.into(), command: vec!["busy".into()], ..Container::default() }
     }
 
     fn say(&self, uid: &str, container: &str, line: &str) {
@@ -215,6 +223,10 @@ mod programs {
             let env = vec![("CONTROL".into(), path.to_str().unwrap().into())];
             self.pipes.borrow_mut().insert(path, pipe);
             Container { env, ..shell(name, TOLD) }
+        }
+
+        fn busy(&self, name: &str) -> Container {
+            shell(name, "while :; do :; done")
         }
 
         fn say(&self, _uid: &str, container: &str, line: &str) {

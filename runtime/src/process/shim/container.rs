@@ -21,11 +21,11 @@ use nix::unistd::Pid;
 
 use crate::process::burial::bury_container;
 use crate::process::clock::now;
+use crate::process::family::{Main, Member};
 use crate::process::log_lines::Stream;
 use crate::process::processes::{Identity, send};
 use crate::process::protocol::Failure;
 use crate::process::records::{self, ExitRecord, PodRecord, RunRecord};
-use crate::process::shim::family::{Main, Member};
 use crate::process::shim::launch::{NotStarted, launch, system_words};
 use crate::process::shim::log_file::{LogFile, ROTATED_AT_BYTES};
 use crate::process::shim::output::Output;

@@ -35,15 +35,17 @@ pub(super) fn is_childless() -> bool {
     waitid(Id::All, peek) == Err(Errno::ECHILD)
 }
 
-/// Everything alive below the shim.
+/// Everything alive below the shim, which is this process.
 pub(super) fn members(mains: &[Main<'_>]) -> Vec<Member> {
-    if is_childless() {
-        return Vec::new();
-    }
+    if is_childless() { Vec::new() } else { below(own_pid(), mains) }
+}
+
+/// Everything alive below a shim.
+pub(super) fn below(shim: i32, mains: &[Main<'_>]) -> Vec<Member> {
     let mut found = BTreeMap::new();
     // The system's list of children may miss one while another ends; it does not miss the same one twice.
     for _ in 0..2 {
-        for top in children(own_pid()) {
+        for top in children(shim) {
             collect(top, owner(top, mains), &mut found);
         }
     }
