@@ -77,15 +77,15 @@ test: need tools ## Check and test everything
 	fi
 
 .PHONY: soak
-soak: need ## Kill servers, shims and programs at random for ten minutes; CONDUCTOR_TEST_SEED=N does the same again
+soak: need ## Kill servers, shims, programs and the way to the container engine at random for ten minutes; CONDUCTOR_TEST_SEED=N does the same again
 	CONDUCTOR_TEST_SOAK_SECONDS=$${CONDUCTOR_TEST_SOAK_SECONDS:-600} cargo test --locked -p conductor --test it -- soak:: --nocapture
 
 .PHONY: bench
-bench: need ## Measure beside peers; needs haproxy, wrk and etcd
+bench: need ## Measure beside peers: wrk, etcd, haproxy, nginx, caddy, docker-compose; BENCH="--only api" measures a part
 	cargo build --release --locked -p conductor -p hello -p xtask
 	cargo build --release --locked -p router --features builtin --example serve
 	cargo build --release --locked -p store --features embedded --example writes
-	@$(TARGET)/release/xtask bench
+	@$(TARGET)/release/xtask bench $(BENCH)
 
 .PHONY: tidy
 tidy: need ## Check the promises of the architecture, the glossary and the style

@@ -5,52 +5,59 @@
 
 mod api;
 mod clients;
+mod containers;
 mod footprint;
+mod machine;
 mod peers;
+mod proxies;
 mod rollouts;
 mod router;
 mod store;
+mod table;
+mod watchers;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
+
+use table::{Bar, Row};
 
 /// What to measure.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Only this part: router, store, api, rollouts or footprint
-    #[arg(long)]
-    only: Option<String>,
+    /// Only this part
+    #[arg(long, value_enum)]
+    only: Option<Part>,
     /// Seconds of each round
     #[arg(long, default_value_t = 4)]
     seconds: u64,
     /// Rounds, of which the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Write the table to this file, as a page with its date and machine
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
 }
 
-/// One line of the table.
-pub struct Row {
-    what: String,
-    ours: String,
-    peer: String,
-    ratio: Option<f64>,
-    bar: &'static str,
-}
-
-impl Row {
-    /// A line without a peer.
-    pub fn alone(what: impl Into<String>, ours: impl Into<String>, bar: &'static str) -> Self {
-        Self { what: what.into(), ours: ours.into(), peer: String::new(), ratio: None, bar }
-    }
-
-    /// A line with a peer: the ratio is ours by the peer's.
-    pub fn beside(what: impl Into<String>, ours: f64, peer: f64, unit: &str, bar: &'static str) -> Self {
-        let text = |value: f64| format!("{} {unit}", amount(value));
-        Self { what: what.into(), ours: text(ours), peer: text(peer), ratio: (peer > 0.0).then(|| ours / peer), bar }
-    }
+/// A part of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The router beside HAProxy, nginx and Caddy
+    Router,
+    /// The store beside etcd
+    Store,
+    /// The API beside etcd
+    Api,
+    /// A thousand watchers beside one
+    Watchers,
+    /// Rollouts of programs under load
+    Rollouts,
+    /// Rollouts of images beside docker-compose
+    Containers,
+    /// What an idle server costs
+    Footprint,
 }
 
 /// Rounds of one thing.
@@ -62,49 +69,50 @@ pub struct Rounds {
     pub length: Duration,
 }
 
-/// Measures and prints; fails when something could not be measured.
+/// Measures and prints; fails when a part could not be measured.
 pub async fn command(arguments: Arguments) -> ExitCode {
-    match measure(&arguments).await {
-        Ok(rows) => {
-            print(&rows);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("bench: {error:#}");
-            ExitCode::FAILURE
-        }
+    // Fails only when one is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (rows, is_whole) = measure(&arguments).await;
+    let table = table::text(&rows);
+    print!("build: {}\n\n{table}", machine::build());
+    let missed = rows.iter().filter(|row| row.holds() == Some(false)).count();
+    let held = rows.iter().filter(|row| row.holds().is_some()).count();
+    println!("\n{} of {held} bars hold", held - missed);
+    if let Some(file) = &arguments.markdown
+        && let Err(error) = std::fs::write(file, machine::page(&arguments, &table))
+    {
+        eprintln!("bench: cannot write {}: {error}", file.display());
+        return ExitCode::FAILURE;
     }
+    if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
+/// The lines of all parts that are wanted, and whether each part could be measured.
+async fn measure(arguments: &Arguments) -> (Vec<Row>, bool) {
     let rounds = Rounds { count: arguments.rounds.max(1), length: Duration::from_secs(arguments.seconds.max(1)) };
-    let wanted = |name: &str| arguments.only.as_deref().is_none_or(|only| only == name);
-    let mut rows = Vec::new();
-    if wanted("router") {
-        rows.extend(router::measure(rounds)?);
+    let (mut rows, mut is_whole) = (Vec::new(), true);
+    for part in Part::value_variants() {
+        if arguments.only.is_some_and(|only| only != *part) {
+            continue;
+        }
+        let name = format!("{part:?}").to_lowercase();
+        eprintln!("bench: {name}");
+        let measured = match part {
+            Part::Router => router::measure(rounds),
+            Part::Store => store::measure(rounds).await,
+            Part::Api => api::measure(rounds).await,
+            Part::Watchers => watchers::measure(rounds).await,
+            Part::Rollouts => rollouts::measure().await,
+            Part::Containers => containers::measure(rounds).await,
+            Part::Footprint => footprint::measure(rounds).await,
+        };
+        rows.extend(measured.unwrap_or_else(|error| {
+            is_whole = false;
+            vec![Row::not_run(name, format!("{error:#}"))]
+        }));
     }
-    if wanted("store") {
-        rows.extend(store::measure(rounds).await?);
-    }
-    if wanted("api") {
-        rows.extend(api::measure(rounds).await?);
-    }
-    if wanted("rollouts") {
-        rows.extend(rollouts::measure().await?);
-    }
-    if wanted("footprint") {
-        rows.extend(footprint::measure().await?);
-    }
-    Ok(rows)
-}
-
-fn print(rows: &[Row]) {
-    println!("| what | ours | peer | ratio | bar |");
-    println!("|---|---|---|---|---|");
-    for row in rows {
-        let ratio = row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
-        println!("| {} | {} | {} | {ratio} | {} |", row.what, row.ours, row.peer, row.bar);
-    }
+    (rows, is_whole)
 }
 
 /// The middle one.
@@ -113,6 +121,8 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-fn amount(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+/// A count as a number of the table.
+#[expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
+pub fn count(value: u64) -> f64 {
+    value as f64
 }

@@ -3,8 +3,8 @@
 //! Everything of the demo is in one directory of its own ([`Home`]). The server is left running, so that it can be tried.
 
 mod home;
-mod image;
 mod manifest;
+mod origin;
 mod processes;
 mod server;
 
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::load::{self, Outcome};
 use home::{Home, Programs};
-use image::Origin;
+use origin::Origin;
 use server::Addresses;
 
 /// Requests a second, and over how many connections.
@@ -62,7 +62,7 @@ async fn run() -> Result<()> {
         }
         None => server::start(&home, &programs).await?,
     };
-    let origin = image::make(&programs).await;
+    let origin = origin::make(&programs).await;
     let before = if home.version() == 0 { 1 } else { home.version() };
     up(&home, &programs, &origin, before).await?;
     let outcome = change_under_load(&home, &programs, &origin, &addresses, before + 1).await?;
@@ -151,7 +151,7 @@ async fn stop() -> Result<()> {
     if ended > 0 {
         println!("{ended} processes of pods were still there and were ended");
     }
-    let ended = image::remove(&home).await.unwrap_or_else(|error| {
+    let ended = origin::remove(&home).await.unwrap_or_else(|error| {
         eprintln!("the containers of the demo could not be looked for: {error:#}");
         0
     });

@@ -3,6 +3,7 @@
 mod alone;
 mod bench;
 mod demo;
+mod image;
 mod load;
 mod tidy;
 
@@ -23,7 +24,7 @@ enum Chore {
     Alone,
     /// List the licences of all that is built in, and fail at one that is not allowed
     Licences,
-    /// Measure beside peers; needs release builds, haproxy, wrk and etcd
+    /// Measure beside peers, of which those that are missing are left out; needs wrk, etcd and haproxy
     Bench(bench::Arguments),
     /// Show a Service being changed under load; `make demo` builds what this needs
     Demo,

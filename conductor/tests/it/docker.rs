@@ -17,15 +17,15 @@ use crate::load::{Load, get};
 use crate::server::{CONDUCTOR, Server, change, create, phase, shop, until};
 
 /// The engine, an image of the example program in it, and what ran of it; all of it goes at the end.
-struct Engine {
-    client: bollard::Docker,
+pub struct Engine {
+    pub client: bollard::Docker,
     image: String,
     data: PathBuf,
 }
 
 impl Engine {
     /// `None` where no engine answers, which is said.
-    async fn find(server: &Server) -> Option<Self> {
+    pub async fn find(server: &Server) -> Option<Self> {
         let address = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
         let client = bollard::Docker::connect_with_unix(&address, 60, bollard::API_DEFAULT_VERSION).ok();
         let client = match client {
@@ -52,7 +52,7 @@ impl Engine {
     }
 
     /// The Service of the other tests, by image.
-    fn shop(&self, replicas: i32, version: &str) -> Value {
+    pub fn shop(&self, replicas: i32, version: &str) -> Value {
         let mut service = shop(replicas, version);
         let container = &mut service["spec"]["parts"][0]["pod"]["spec"]["containers"][0];
         container["image"] = json!(self.image);
@@ -61,7 +61,7 @@ impl Engine {
     }
 
     /// The engine's containers of this server, with when they were made.
-    async fn containers(&self) -> Vec<(String, i64)> {
+    pub async fn containers(&self) -> Vec<(String, i64)> {
         containers(&self.client, &self.data).await
     }
 }

@@ -1,6 +1,8 @@
 //! Servers, shims and programs killed at random moments, during rollouts and under load: nothing that was promised is lost, and
 //! nothing is left over. A minute long; `make soak` makes it ten. The seed is printed, and `CONDUCTOR_TEST_SEED` gives it back.
 
+mod engine;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,6 +37,14 @@ impl Chance {
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
+}
+
+/// The seed that was asked for, or one of this moment; it is printed.
+fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+    let seed = number("CONDUCTOR_TEST_SEED").unwrap_or(u64::try_from(now & 0xffff_ffff).unwrap() | 1);
+    println!("CONDUCTOR_TEST_SEED={seed}");
+    seed
 }
 
 /// A client of whichever server runs on a data directory now.
@@ -142,9 +152,7 @@ async fn harass(server: &mut Server, chance: &mut Chance, lasts: Duration) -> (D
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_killed_what_was_promised_is_kept_and_nothing_is_left_over() {
     let lasts = Duration::from_secs(number("CONDUCTOR_TEST_SOAK_SECONDS").unwrap_or(60));
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
-    let seed = number("CONDUCTOR_TEST_SEED").unwrap_or(u64::try_from(now & 0xffff_ffff).unwrap() | 1);
-    println!("CONDUCTOR_TEST_SEED={seed}");
+    let seed = seed();
     let mut chance = Chance(seed);
     let mut server = Server::start();
     create(&server.client().await, &shop(2, "first")).await;
@@ -173,8 +181,8 @@ async fn whatever_is_killed_what_was_promised_is_kept_and_nothing_is_left_over()
     goes(&server, &client, seed).await;
 }
 
-/// What is wanted is what runs, and every receipt is there.
-async fn settles(server: &Server, client: &Client, seen: BTreeMap<String, Value>, seed: u64) {
+/// One more version is rolled out and serves.
+async fn rolls_out(server: &Server, client: &Client, seed: u64) {
     change(client, "last").await.unwrap();
     until(format!("the last version answers, seed {seed}"), || async {
         let (code, text) = get(server.http(), "shop.test", "/").await;
@@ -187,6 +195,11 @@ async fn settles(server: &Server, client: &Client, seen: BTreeMap<String, Value>
         newest.is_some_and(|revision| format!("{:?}", revision.status.unwrap_or_default().phase) == "Complete")
     })
     .await;
+}
+
+/// What is wanted is what runs, and every receipt is there.
+async fn settles(server: &Server, client: &Client, seen: BTreeMap<String, Value>, seed: u64) {
+    rolls_out(server, client, seed).await;
     until(format!("two copies, their shims and directories are all there is, seed {seed}"), || async {
         let pods = Api::<Pod>::default_namespaced(client.clone()).list(&ListParams::default()).await.unwrap().items.len();
         (server.processes().len(), pods, directories(&server.data().join("pods"))) == (4, 2, 2)

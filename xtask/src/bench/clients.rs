@@ -52,8 +52,7 @@ where
         all.extend(task.await??);
     }
     let seconds = begun.elapsed().as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "counts of calls are far below 2^52")]
-    let per_second = all.len() as f64 / seconds;
+    let per_second = super::count(all.len() as u64) / seconds;
     Ok(Measured { per_second, p50_ms: super::median(all) })
 }
 

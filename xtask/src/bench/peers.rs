@@ -35,6 +35,20 @@ impl Peer {
     pub fn resident_kib(&self) -> u64 {
         resident_kib(self.pid())
     }
+
+    /// The most resident memory that it ever had, in KiB.
+    pub fn resident_kib_max(&self) -> u64 {
+        status_kib(self.pid(), "VmHWM:")
+    }
+
+    /// How long processors have worked for it.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // The name in parentheses may hold anything; the 12th and 13th words after it are the ticks, of which Linux tells 100 a second.
+        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+        let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 10)
+    }
 }
 
 impl Drop for Peer {
@@ -46,9 +60,18 @@ impl Drop for Peer {
 
 /// Resident memory of a process, in KiB; 0 when it is gone.
 pub fn resident_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmRSS:")
+}
+
+fn status_kib(pid: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// As MiB.
+pub fn kib_to_mib(kib: u64) -> f64 {
+    super::count(kib) / 1024.0
 }
 
 /// A port that was free a moment ago.
@@ -68,11 +91,13 @@ pub fn wait_for(address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// A program of a release build. Errors: with the command that builds it.
+/// A program that was built as this one was. Errors: with the command that builds it.
 pub fn built(path: &str, package: &str) -> Result<PathBuf> {
-    let file = crate::root().join("target/release").join(path);
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    let file = own.parent().context("this program is in no directory")?.join(path);
     if !file.exists() {
-        bail!("{} is not there: cargo build --release {package}", file.display());
+        let release = if cfg!(debug_assertions) { "" } else { "--release " };
+        bail!("{} is not there: cargo build {release}{package}", file.display());
     }
     Ok(file)
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::api::put;
 use super::peers::{built, etcd};
-use super::{Rounds, Row, median};
+use super::{Bar, Rounds, Row, median};
 
 /// Commits and puts of 1 KiB a second.
 pub async fn measure(rounds: Rounds) -> Result<Vec<Row>> {
@@ -18,9 +18,8 @@ pub async fn measure(rounds: Rounds) -> Result<Vec<Row>> {
             commits.push(commit(writers, rounds)?);
             puts.push(put(etcd_address, round * 100 + writers, writers, rounds.length).await?.per_second);
         }
-        let bar = if writers == 64 { "≥ 2" } else { "" };
-        let what = format!("store commits/s, {writers} in flight (etcd puts)");
-        rows.push(Row::beside(what, median(commits), median(puts), "/s", bar));
+        let row = Row::new(format!("store commits/s, {writers} in flight"), median(commits), "/s").beside("etcd puts", median(puts));
+        rows.push(if writers == 64 { row.held_to(Bar::RatioAtLeast(2.0)) } else { row });
     }
     Ok(rows)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::image::Origin;
+use super::origin::Origin;
 
 /// Fills the example in. Errors: a line that is to be filled in is not there.
 pub fn write(example: &str, origin: &Origin, version: u32) -> Result<String> {
