@@ -17,3 +17,4 @@ mod server;
 mod settings;
 mod soak;
 mod systemd;
+mod usage;
