@@ -80,6 +80,19 @@ test: need tools ## Check and test everything
 soak: need ## Kill servers, shims, programs and the way to the container engine at random for ten minutes; CONDUCTOR_TEST_SEED=N does the same again
 	CONDUCTOR_TEST_SOAK_SECONDS=$${CONDUCTOR_TEST_SOAK_SECONDS:-600} cargo test --locked -p conductor --test it -- soak:: --nocapture
 
+# What the fuzzer tries, and for how long.
+FUZZ_TARGETS ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
+FUZZ_SECONDS ?= 10
+
+.PHONY: fuzz
+fuzz: need ## Try made-up inputs, FUZZ_SECONDS=10 for each of FUZZ_TARGETS; needs a nightly compiler
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do \
+		echo "== $$target"; mkdir -p fuzz/corpus/$$target; \
+		cargo +nightly fuzz run --fuzz-dir fuzz -s none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=4096 -verbosity=0; \
+	done
+
 .PHONY: bench
 bench: need ## Measure beside peers: wrk, etcd, haproxy, nginx, caddy, docker-compose; BENCH="--only api" measures a part
 	cargo build --release --locked -p conductor -p hello -p xtask

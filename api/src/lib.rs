@@ -18,6 +18,9 @@ mod definitions;
 mod discovery;
 mod followed;
 mod form;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 mod object;
 mod openapi;

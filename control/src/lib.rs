@@ -7,6 +7,9 @@
 pub mod agent;
 pub mod controllers;
 mod events;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod status;
 
 pub use agent::{Agent, NodeFacts};

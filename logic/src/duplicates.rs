@@ -10,7 +10,7 @@ pub fn duplicates(json: &str) -> Vec<String> {
     let mut found = Vec::new();
     let place = Place { path: String::new(), found: &mut found };
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    match deserializer.deserialize_any(place) {
+    match deserializer.deserialize_any(place).and_then(|()| deserializer.end()) {
         Ok(()) => found,
         Err(_) => Vec::new(),
     }
@@ -96,6 +96,7 @@ mod tests {
             (r#"{"a": 1, "a": 2, "a": 3}"#, &["a"]),
             (r#"{"a": {"b": 1, "c": [{"d": 1}, {"d": 1, "d": 2}], "b": null}}"#, &["a.c[1].d", "a.b"]),
             (r#"{"a": 1, "a": "#, &[]),
+            (r#"{"a": 1, "a": 2} {}"#, &[]),
             ("text", &[]),
         ] {
             assert_eq!(duplicates(json), expected, "{json}");

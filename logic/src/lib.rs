@@ -6,6 +6,9 @@
 pub mod admission;
 pub mod definition;
 pub mod duplicates;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod json;
 pub mod metadata;
 pub mod nearest;

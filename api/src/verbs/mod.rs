@@ -15,6 +15,8 @@ pub use create::create;
 pub use delete::{delete, delete_collection};
 pub use evict::evict;
 pub use finalize::{bind, finalize};
+#[cfg(feature = "fuzzing")]
+pub use patch::Patch;
 pub use patch::patch_types;
 pub use read::{Selection, get, list};
 pub use scale::{as_scale, scale};

@@ -1,5 +1,7 @@
 //! What a patch says, and how it changes an object.
 
+use bytes::Bytes;
+use http::HeaderMap;
 use json_patch::{AddOperation, PatchOperation};
 use logic::patch::reading::{self, Reading, json_type};
 use logic::patch::shape::Shape;
@@ -10,7 +12,6 @@ use serde_json::{Map, Value, json};
 use super::update::sent_version;
 use crate::body;
 use crate::registry::Served;
-use crate::serve::Call;
 use crate::status::{Result, Status};
 
 /// More operations are not carried out at a time.
@@ -39,18 +40,18 @@ pub enum Patch {
 
 impl Patch {
     /// Reads the body of a request. Errors: 400, 415, 422.
-    pub fn read(call: &Call) -> Result<Self> {
-        let patch = |prefix: &str| body::patch(&call.body).map_err(|why| Status::bad_request(format!("{prefix}{why}")));
+    pub fn read(kind: &Kind, headers: &HeaderMap, body: &Bytes) -> Result<Self> {
+        let patch = |prefix: &str| body::patch(body).map_err(|why| Status::bad_request(format!("{prefix}{why}")));
         let no_map = |prefix: &str, found: &Value| {
             let found = json_type(found);
             Status::bad_request(format!("{prefix}json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"))
         };
-        match body::media_type(&call.headers).as_str() {
+        match body::media_type(headers).as_str() {
             MERGE => match patch("error decoding patch: ")? {
                 patch @ Value::Object(_) => Ok(Self::Merge(patch)),
                 other => Err(no_map("error decoding patch: ", &other)),
             },
-            STRATEGIC if call.kind().keeps_unknown => match patch("")? {
+            STRATEGIC if kind.keeps_unknown => match patch("")? {
                 Value::Object(patch) => Ok(Self::Strategic(patch)),
                 other => Err(no_map("", &other)),
             },
@@ -61,7 +62,7 @@ impl Patch {
                     Err(Status::bad_request(format!("error decoding patch: json: {why}")))
                 }
             },
-            _ => Err(Status::unsupported_media_type(&patch_types(call.kind()))),
+            _ => Err(Status::unsupported_media_type(&patch_types(kind))),
         }
     }
 

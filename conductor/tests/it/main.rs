@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod admission;
 mod backup;
 mod clients;
 mod command_line;

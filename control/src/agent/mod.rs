@@ -21,6 +21,8 @@ use runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 pub use node::NodeFacts;
+#[cfg(feature = "fuzzing")]
+pub(crate) use streams::spdy;
 
 /// The agent of one node. Cheap to clone.
 #[derive(Clone)]

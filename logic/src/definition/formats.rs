@@ -8,7 +8,7 @@ pub(super) fn fits(format: &str, text: &str) -> bool {
     match format {
         "date-time" | "datetime" => text.contains(['T', 't', ' ']) && text.parse::<jiff::Timestamp>().is_ok(),
         "date" => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
-        "duration" => is_duration(text),
+        "duration" => nanoseconds(text).is_some(),
         "ipv4" => text.parse::<std::net::Ipv4Addr>().is_ok(),
         "ipv6" => text.parse::<std::net::Ipv6Addr>().is_ok(),
         "cidr" => is_cidr(text),
@@ -41,22 +41,39 @@ fn is_uuid(text: &str) -> bool {
     (lengths == [8, 4, 4, 4, 12] || lengths == [32]) && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// A length of time as Go writes it: `1h30m`, `250ms`.
-pub(crate) fn is_duration(text: &str) -> bool {
+/// The nanoseconds of a length of time as Go writes it: `1h30m`, `250ms`; `None` for another text, and for more than an i64 holds.
+pub(crate) fn nanoseconds(text: &str) -> Option<i64> {
+    const UNITS: [(&str, i128); 8] = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("µs", 1_000),
+        ("μs", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+    ];
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
     if rest == "0" {
-        return true;
+        return Some(0);
     }
-    let mut any = false;
+    let mut total = (!rest.is_empty()).then_some(0_i128)?;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        if rest[..digits].parse::<f64>().is_err() {
-            return false;
+        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len()));
+        let (unit, factor) = UNITS.into_iter().find(|(unit, _)| tail.starts_with(unit))?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
         }
-        rest = &rest[digits..];
-        let Some(unit) = ["ns", "us", "µs", "ms", "s", "m", "h"].into_iter().find(|unit| rest.starts_with(unit)) else { return false };
-        rest = &rest[unit.len()..];
-        any = true;
+        let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+        let mut parts = whole.checked_mul(factor)?;
+        let mut worth = factor;
+        for digit in fraction.chars() {
+            worth /= 10;
+            parts += i128::from(digit.to_digit(10)?) * worth;
+        }
+        total = total.checked_add(parts)?;
+        rest = &tail[unit.len()..];
     }
-    any
+    i64::try_from(if text.starts_with('-') { -total } else { total }).ok()
 }

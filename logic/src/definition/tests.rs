@@ -133,6 +133,46 @@ fn rules_see_the_object_and_what_it_was() {
     assert_eq!(check(json!({"min": 0, "max": 2, "namespace": "a"}), Some(before)), ["spec: Invalid value: min may only grow"]);
 }
 
+#[test]
+fn times_and_lengths_of_time_are_compared_as_such_in_rules() {
+    let rule = "self.wait > duration('1m30s') && self.from + self.wait < self.to && self.none == 'text'";
+    let schema = json!({"type": "object", "x-kubernetes-validations": [{"rule": rule}], "properties": {
+        "wait": {"type": "string", "format": "duration"}, "from": {"type": "string", "format": "date-time"},
+        "to": {"type": "string", "format": "date-time"}, "none": {"type": "string"}}});
+    let structural = Structural::compile(&schema);
+    let problems = |wait: &str, to: &str| {
+        let object = json!({"wait": wait, "from": "2001-01-01T00:00:00Z", "to": to, "none": "text"});
+        structural.problems(&object, None).len()
+    };
+    assert_eq!(problems("1.6m", "2001-01-01T02:00:00+01:00"), 0);
+    assert_eq!(problems("90s", "2001-01-01T01:00:00Z"), 1);
+    assert_eq!(problems("2h", "2001-01-01T02:00:00+01:00"), 1);
+    assert_eq!(problems("soon", "2001-01-01T01:00:00Z"), 1, "a text of another format is refused before rules see it");
+}
+
+#[test]
+fn lengths_of_time_are_read_to_the_nanosecond() {
+    use super::formats::nanoseconds;
+    for (text, expected) in [
+        ("0", Some(0)),
+        ("1h30m", Some(5_400_000_000_000)),
+        ("-1.5s", Some(-1_500_000_000)),
+        (".5ms", Some(500_000)),
+        ("1µs2ns", Some(1_002)),
+        ("2562047h47m16.854775807s", Some(i64::MAX)),
+        ("2562048h", None),
+        ("99999999999999999999999999999999999999999h", None),
+        ("", None),
+        ("-", None),
+        (".s", None),
+        ("1", None),
+        ("1.2.3s", None),
+        ("1d", None),
+    ] {
+        assert_eq!(nanoseconds(text), expected, "{text}");
+    }
+}
+
 fn definition(change: impl FnOnce(&mut Value)) -> Value {
     let mut definition = json!({
         "metadata": {"name": "gears.example.dev"},

@@ -244,6 +244,9 @@ fn convert(node: &Node, value: &Value) -> rules::CelValue {
             rules::to_cel(&number.as_f64().map_or(Value::Null, |number| Value::from(number as i64)))
         }
         Value::String(text) if matches!(node.bounds.format.as_deref(), Some("date-time" | "date")) => rules::time(text),
+        Value::String(text) if node.bounds.format.as_deref() == Some("duration") => {
+            formats::nanoseconds(text).map_or_else(|| rules::to_cel(value), rules::duration)
+        }
         Value::Array(items) => match node.items.as_deref() {
             Some(of) => rules::CelValue::from(items.iter().map(|item| convert(of, item)).collect::<Vec<_>>()),
             None => rules::to_cel(value),

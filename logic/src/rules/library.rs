@@ -210,7 +210,8 @@ fn whole(amount: i128) -> Option<i64> {
 
 fn sum(function: &str, of: &Value, other: &Value, sign: i128) -> Result<Value> {
     let Special::Quantity(first) = special(function, of)? else { return Err(refuse(function, "expected a quantity")) };
-    let total = first.checked_add(amount(function, other)? * sign).ok_or_else(|| refuse(function, "the sum is too large"))?;
+    let total = amount(function, other)?.checked_mul(sign).and_then(|other| first.checked_add(other));
+    let total = total.ok_or_else(|| refuse(function, "the sum is too large"))?;
     Ok(Special::Quantity(total).into())
 }
 

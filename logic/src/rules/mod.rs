@@ -11,7 +11,7 @@ mod types;
 
 pub use cel::Value as CelValue;
 pub use check::{Rule, Rules, check, compile};
-pub use program::{Budget, Program, Variables, time, to_cel};
+pub use program::{BROKEN, Budget, Program, Variables, duration, time, to_cel};
 pub use types::{Known, problem as type_problem};
 
 #[cfg(test)]

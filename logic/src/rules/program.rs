@@ -49,7 +49,7 @@ impl Program {
             return Err(format!("the expression is longer than {SOURCE_BYTES_MAX} bytes"));
         }
         let parser = PrattParser::new().enable_optional_syntax(true).max_recursion_depth(48).max_expression_node_count(NODES_MAX);
-        let mut expression = parser.parse(source).map_err(|errors| {
+        let mut expression = guarded(|| parser.parse(source))?.map_err(|errors| {
             let first = errors.to_string();
             first.lines().next().unwrap_or_default().to_owned()
         })?;
@@ -79,7 +79,7 @@ impl Program {
         for (name, value) in variables {
             context.add_variable_from_value(*name, value.clone());
         }
-        context.resolve(&self.expression).map_err(|error| match error {
+        guarded(|| context.resolve(&self.expression))?.map_err(|error| match error {
             cel::ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
             other => other.to_string(),
         })
@@ -100,6 +100,14 @@ impl Program {
             _ => Err("expected a text".into()),
         }
     }
+}
+
+/// Why an expression has no value that the evaluator panicked at.
+pub const BROKEN: &str = "the evaluator is broken: it does not take this expression";
+
+/// The evaluator is other people's code, which can panic; then the expression failed, not the server.
+fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).map_err(|_| BROKEN.to_owned())
 }
 
 impl Budget {
@@ -170,6 +178,11 @@ pub fn to_cel(value: &Value) -> cel::Value {
 pub fn time(text: &str) -> cel::Value {
     let whole = if text.contains(['T', 't']) { text.to_owned() } else { format!("{text}T00:00:00Z") };
     chrono::DateTime::parse_from_rfc3339(&whole).map_or_else(|_| cel::Value::from(text), cel::Value::Timestamp)
+}
+
+/// A length of time of so many nanoseconds, as an expression sees it.
+pub fn duration(nanoseconds: i64) -> cel::Value {
+    cel::Value::Duration(chrono::Duration::nanoseconds(nanoseconds))
 }
 
 /// What an expression may cost, whatever it is evaluated over.

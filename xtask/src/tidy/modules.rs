@@ -31,6 +31,9 @@ fn opens_with_what_it_is(file: &TextFile) -> bool {
 fn reached(repository: &Repository) -> BTreeSet<String> {
     let targets = repository.metadata.ours().flat_map(|package| &package.targets);
     let mut next: Vec<(String, bool)> = targets.map(|target| (repository.metadata.relative(&target.src_path), true)).collect();
+    // The fuzzer's targets are of a workspace of their own, where each file is one.
+    let of_the_fuzzer = repository.files.iter().filter(|file| file.path.starts_with("fuzz/fuzz_targets/"));
+    next.extend(of_the_fuzzer.map(|file| (file.path.clone(), true)));
     let mut reached = BTreeSet::new();
     while let Some((path, is_root)) = next.pop() {
         let Ok(text) = repository.text(&path) else { continue };

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use super::metadata::Metadata;
 use super::source::Source;
 
-/// Folders that hold nothing of ours.
-const SKIPPED: &[&str] = &["target", "dist", ".git"];
+/// Folders that hold nothing of ours, or inputs that are meant to be wrong.
+const SKIPPED: &[&str] = &["target", "dist", ".git", "seeds", "corpus", "artifacts"];
 
 /// The repository as it is on disk.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 mod channels;
 mod exec;
 mod forward;
-mod spdy;
+pub(crate) mod spdy;
 mod spdy_channels;
 mod spdy_headers;
 mod tunnel;

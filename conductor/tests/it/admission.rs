@@ -1,0 +1,126 @@
+//! Webhooks and policies, made with kubectl, asked by the real server.
+
+use std::sync::Arc;
+
+use axum::routing::post;
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::kubectl::{Kubectl, kubectl};
+use crate::server::Server;
+
+/// The answer to a review: `/mark` adds a label, `/check` refuses what has no owner.
+fn answer(path: &str, review: &Value) -> Json<Value> {
+    let (uid, object) = (&review["request"]["uid"], &review["request"]["object"]);
+    let response = match path {
+        "mark" => {
+            let patch = json!([{"op": "add", "path": "/metadata/labels", "value": {"seen-by": review["request"]["userInfo"]["username"]}}]);
+            json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(patch.to_string())})
+        }
+        _ if object["data"]["owner"].is_string() => json!({"uid": uid, "allowed": true, "warnings": ["checked"]}),
+        _ => json!({"uid": uid, "allowed": false, "status": {"code": 403, "message": "an owner is missing"}}),
+    };
+    Json(json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}))
+}
+
+/// An https server of webhooks; its port, and its certificate as a configuration has it.
+async fn webhooks() -> (u16, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let route = |path: &'static str| post(async move |Json(review): Json<Value>| answer(path, &review));
+    let routes = Router::new().route("/mark", route("mark")).route("/check", route("check"));
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let (acceptor, routes) = (acceptor.clone(), routes.clone());
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(socket).await else { return };
+                let service = TowerToHyperService::new(routes);
+                let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    (port, STANDARD.encode(made.cert.pem()))
+}
+
+fn configuration(kind: &str, path: &str, port: u16, authority: &str) -> String {
+    let rule = json!({"operations": ["CREATE", "UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]});
+    let webhook = json!({"name": format!("{path}.example.dev"), "sideEffects": "None", "admissionReviewVersions": ["v1"], "rules": [rule],
+        "clientConfig": {"url": format!("https://localhost:{port}/{path}"), "caBundle": authority}});
+    json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": path}, "webhooks": [webhook]}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webhooks_change_and_refuse_what_kubectl_sends() {
+    let Some(path) = kubectl() else { return };
+    let kubectl = Kubectl { path, server: Server::start() };
+    let (port, authority) = webhooks().await;
+    kubectl.write("mark.yaml", &configuration("MutatingWebhookConfiguration", "mark", port, &authority));
+    kubectl.write("check.yaml", &configuration("ValidatingWebhookConfiguration", "check", port, &authority));
+    kubectl.good("create -f mark.yaml", "mutatingwebhookconfiguration.admissionregistration.k8s.io/mark created");
+    kubectl.good("create configmap free --from-literal=a=b", "created");
+    kubectl.good("get configmap free -o jsonpath={.metadata.labels}", "seen-by");
+    kubectl.good("create -f check.yaml", "created");
+    let refusal = "admission webhook \"check.example.dev\" denied the request: an owner is missing";
+    kubectl.bad("create configmap refused --from-literal=a=b", refusal);
+    kubectl.bad("get configmap refused", "not found");
+    kubectl.good("create configmap owned --from-literal=owner=me", "Warning: checked");
+    kubectl.bad("patch configmap owned --type=merge -p {\"data\":{\"owner\":null}}", refusal);
+    kubectl.good("get configmap owned -o jsonpath={.data.owner}", "me");
+    kubectl.write("other.yaml", &configuration("ValidatingWebhookConfiguration", "check", 1, &authority));
+    kubectl.good("apply -f other.yaml", "configured");
+    kubectl.bad("create configmap unheard --from-literal=owner=me", "failed calling webhook \"check.example.dev\"");
+    kubectl.good("delete -f check.yaml -f mark.yaml", "deleted");
+    kubectl.good("create configmap unheard --from-literal=a=b", "created");
+    kubectl.good("get configmap unheard -o jsonpath=labels={.metadata.labels}", "labels=");
+}
+
+#[test]
+fn a_policy_is_made_and_taken_away_with_kubectl() {
+    let Some(path) = kubectl() else { return };
+    let kubectl = Kubectl { path, server: Server::start() };
+    let policy = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: small}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [configmaps]}]
+  validations: [{expression: "size(object.data) < 2", messageExpression: "'at most one, not ' + string(size(object.data))"}]
+"#;
+    let binding = "
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: small}
+spec: {policyName: small, validationActions: [Deny], matchResources: {namespaceSelector: {matchLabels: {strict: 'yes'}}}}
+";
+    kubectl.write("policy.yaml", policy);
+    kubectl.write("binding.yaml", binding);
+    kubectl.good("apply -f policy.yaml -f binding.yaml", "validatingadmissionpolicybinding.admissionregistration.k8s.io/small created");
+    kubectl.good("create configmap two --from-literal=a=b --from-literal=c=d", "created");
+    kubectl.good("label namespace default strict=yes", "labeled");
+    let refusal = "ValidatingAdmissionPolicy 'small' with binding 'small' denied request: at most one, not 2";
+    kubectl.bad("create configmap more --from-literal=a=b --from-literal=c=d", refusal);
+    kubectl.good("create configmap one --from-literal=a=b", "created");
+    kubectl.bad("patch configmap one --type=merge -p {\"data\":{\"c\":\"d\"}}", refusal);
+    kubectl.write("bad.yaml", &policy.replace("size(object.data) < 2", "size(thing) < 2"));
+    kubectl.bad("apply -f bad.yaml", "undeclared reference to 'thing'");
+    kubectl.good("delete -f binding.yaml", "deleted");
+    kubectl.good("patch configmap one --type=merge -p {\"data\":{\"c\":\"d\"}}", "patched");
+}
