@@ -40,11 +40,19 @@ def get(path):
         return json.load(answer)
 
 
+def with_empty_times(document):
+    """Kubernetes writes a time that is not set as null where the field is always there, and its documents do not say so."""
+    for name, schema in document["components"]["schemas"].items():
+        if name.endswith(("meta.v1.Time", "meta.v1.MicroTime")):
+            schema["nullable"] = True
+    return document
+
+
 def check(path):
     @row(path)
     def _():
         document = here / "document.json"
-        document.write_text(json.dumps(get(f"/openapi/v3/{path}")))
+        document.write_text(json.dumps(with_empty_times(get(f"/openapi/v3/{path}"))))
         program = pathlib.Path(sys.executable).parent / "schemathesis"
         options = ["--url", server, "--tls-verify", str(authority), "-H", f"Authorization: Bearer {token}", "--exclude-path-regex", LEFT_OUT,
                    "--checks", "not_a_server_error,response_schema_conformance,content_type_conformance", "--phases", "fuzzing",
