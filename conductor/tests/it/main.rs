@@ -6,6 +6,7 @@ mod admission;
 mod backup;
 mod clients;
 mod command_line;
+mod crashes;
 mod docker;
 mod doctor;
 mod kubectl;
