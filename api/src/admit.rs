@@ -5,7 +5,7 @@ use logic::patch::core_types;
 use logic::patch::reading::{self, Reading, json_type};
 use logic::patch::tidy::tidy;
 use logic::schema::Findings;
-use model::{Kind, Problem, ProblemKind, check_label, check_subdomain};
+use model::{Kind, Problem, ProblemKind, check_label, check_subdomain, drop_nulls};
 use serde_json::{Value, json};
 
 use crate::body::Twice;
@@ -322,11 +322,4 @@ pub fn invalid(kind: &Kind, object: &Value, problems: &[Problem]) -> Status {
 /// A time as objects carry it: RFC 3339, whole seconds, UTC.
 pub fn timestamp(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// Takes away the nulls that indexing leaves and that people send for "not set".
-pub fn drop_nulls(object: &mut Value) {
-    if let Some(fields) = object.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
-    }
 }

@@ -167,7 +167,7 @@ fn settled(before: &Value, accepted: &[Value], now: &str, gone: bool) -> Option<
         finalizers.push(json!(definition::FINALIZER));
     }
     after["metadata"]["finalizers"] = if finalizers.is_empty() { Value::Null } else { json!(finalizers) };
-    admit::drop_nulls(&mut after["metadata"]);
+    model::drop_nulls(&mut after["metadata"]);
     let finished = deleting && finalizers.is_empty();
     (!finished).then_some(after)
 }

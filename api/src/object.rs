@@ -5,13 +5,11 @@
 
 use std::io::Write as _;
 
-use logic::patch::tidy::always_there;
+use logic::patch::tidy::{add_always_there, always_there};
 use logic::patch::{core_types, order};
-use model::Kind;
+use model::{Kind, drop_nulls};
 use serde_json::{Value, json};
 use store::Entry;
-
-use crate::admit::drop_nulls;
 
 const METADATA: &[u8] = b"\"metadata\":{";
 /// Where the version goes. No text of an object can look like this: JSON is written without spaces, and quotes in texts are escaped.
@@ -43,8 +41,10 @@ pub fn head(kind: &Kind) -> String {
 
 /// The bytes to store, with all fields in the order of answers.
 pub fn encode(kind: &Kind, mut object: Value) -> Vec<u8> {
+    let message = core_types::message_of(kind.kept_group(), &kind.kind).filter(|_| !kind.defined);
     if let Some(form) = kind.form {
         (form.keep)(&mut object);
+        message.inspect(|message| add_always_there(message, &mut object));
     }
     let mut metadata = object["metadata"].take();
     if !metadata.is_object() {
@@ -52,13 +52,9 @@ pub fn encode(kind: &Kind, mut object: Value) -> Vec<u8> {
     }
     metadata["resourceVersion"] = json!("");
     drop_nulls(&mut metadata);
-    let message = core_types::message_of(kind.kept_group(), &kind.kind).filter(|_| !kind.defined);
     let always = message.map_or(&[][..], always_there);
     if let Some(fields) = object.as_object_mut() {
         fields.retain(|name, value| !value.is_null() || always.iter().any(|(other, _)| other == name));
-        for field in kind.nulls {
-            fields.entry(*field).or_insert(Value::Null);
-        }
     }
     if kind.defined {
         order::alphabetical(&mut metadata);

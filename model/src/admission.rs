@@ -3,6 +3,7 @@
 use k8s_openapi::api::admissionregistration::v1 as api;
 use serde_json::{Value, json};
 
+use crate::filling::default_to;
 use crate::{Column, Kind, Scope};
 
 mod check;
@@ -106,12 +107,6 @@ fn param_ref_cell(object: &Value, _: jiff::Timestamp) -> Value {
         (Some(name), Some(namespace)) => json!(format!("{namespace}/{name}")),
         (Some(name), None) => json!(name),
         (None, _) => json!(reference["selector"].to_string()),
-    }
-}
-
-fn default_to(object: &mut Value, field: &str, value: Value) {
-    if object[field].is_null() {
-        object[field] = value;
     }
 }
 

@@ -4,6 +4,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use serde_json::{Map, Value, json};
 
 use crate::cron::Cron;
+use crate::filling::{default_to, drop_nulls};
 use crate::kind::age;
 use crate::{Column, Kind, pod};
 
@@ -79,12 +80,6 @@ pub fn cron_job() -> Kind {
 /// A schedule as an object has it. Errors: what is wrong with it.
 pub fn schedule(object: &Value) -> Result<Cron, String> {
     Cron::parse(object["spec"]["schedule"].as_str().unwrap_or_default())
-}
-
-fn default_to(object: &mut Value, field: &str, value: Value) {
-    if object[field].is_null() {
-        object[field] = value;
-    }
 }
 
 fn default_job(object: &mut Value) {
@@ -163,13 +158,6 @@ fn default_cron_job(object: &mut Value) {
     }
     drop_nulls(template);
     default_to(object, "status", json!({}));
-}
-
-/// Indexing a JSON object for writing leaves a null where nothing was.
-fn drop_nulls(object: &mut Value) {
-    if let Some(fields) = object.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
-    }
 }
 
 fn has_condition(object: &Value, type_name: &str) -> bool {

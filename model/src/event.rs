@@ -44,7 +44,6 @@ pub fn kind() -> Kind {
         columns: columns(),
         selectable_fields: selectable.chain(["reason", "reportingComponent", "source", "type"].map(Into::into)).collect(),
         expose: |object| object["source"] = source(object, &object["reportingComponent"]),
-        nulls: &["eventTime", "firstTimestamp", "lastTimestamp"],
         default: fill_in,
         validate: |object| problems(object, "reportingComponent"),
         ..Kind::new("", "v1", "Event", "events", |generator| generator.subschema_for::<Event>())
@@ -59,7 +58,6 @@ pub fn events_kind() -> Kind {
         columns: columns(),
         keeps_unknown: true,
         selectable_fields: selectable.chain(["reason", "reportingController", "type"].map(Into::into)).collect(),
-        nulls: &["eventTime", "firstTimestamp", "lastTimestamp"],
         form: Some(Form { group: "", version: "v1", show, keep }),
         default: |object| {
             for field in ["regarding", "deprecatedSource"] {

@@ -45,8 +45,6 @@ pub struct Kind {
     pub selectable_fields: Vec<String>,
     /// Puts into an object what its field selectors find at no path of their own.
     pub expose: fn(&mut Value),
-    /// Fields of the object's root that are told as null where there is nothing, as times of Kubernetes' own types are.
-    pub nulls: &'static [&'static str],
     /// The kind whose objects these are, in another form.
     pub form: Option<Form>,
     /// Whether deleting an object leaves what belongs to it, unless the deletion says otherwise.
@@ -181,7 +179,6 @@ impl Kind {
             columns: vec![Column::name(), Column::age()],
             selectable_fields: Vec::new(),
             expose: |_| (),
-            nulls: &[],
             form: None,
             orphans: false,
             keeps_unknown: group.is_empty(),

@@ -6,6 +6,7 @@
 mod cause;
 mod clock;
 mod duration;
+mod filling;
 mod kind;
 pub mod labels;
 mod names;
@@ -34,6 +35,7 @@ pub mod usage;
 pub use cause::Cause;
 pub use clock::Clock;
 pub use duration::Duration;
+pub use filling::drop_nulls;
 pub use kind::{Cell, Claims, Column, Copies, Form, Kind, Scale, ScaleRefused, Scope, Source, age as kind_age};
 pub use names::{check_label, check_path_segment, check_subdomain};
 pub use problem::{Problem, ProblemKind};

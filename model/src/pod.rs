@@ -7,6 +7,7 @@ mod warnings;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::{Value, json};
 
+use crate::filling::{default_to, drop_nulls};
 use crate::{Column, Kind, Problem};
 pub use problems::spec_problems;
 
@@ -101,8 +102,8 @@ fn fill_in(object: &mut Value) {
 fn complete(object: &mut Value) {
     let spec = &mut object["spec"];
     if spec.is_object() {
-        default_to(spec, "priority", &json!(0));
-        default_to(spec, "preemptionPolicy", &json!("PreemptLowerPriority"));
+        default_to(spec, "priority", json!(0));
+        default_to(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
         for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
             tolerate(spec, key);
         }
@@ -166,12 +167,12 @@ fn default_spec(spec: &mut Value) {
         ("enableServiceLinks", json!(true)),
     ];
     for (field, value) in defaults {
-        default_to(spec, field, &value);
+        default_to(spec, field, value);
     }
     for list in ["containers", "initContainers"] {
         for container in spec[list].as_array_mut().into_iter().flatten().filter(|container| container.is_object()) {
             for port in container["ports"].as_array_mut().into_iter().flatten().filter(|port| port.is_object()) {
-                default_to(port, "protocol", &json!("TCP"));
+                default_to(port, "protocol", json!("TCP"));
             }
             for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
                 default_probe(&mut container[probe]);
@@ -186,7 +187,7 @@ fn default_spec(spec: &mut Value) {
 
 /// Fills in a template that pods are made from, as Kubernetes does.
 pub(crate) fn default_template(template: &mut Value) {
-    default_to(template, "metadata", &json!({}));
+    default_to(template, "metadata", json!({}));
     let spec = &mut template["spec"];
     if !spec.is_object() {
         return;
@@ -195,12 +196,12 @@ pub(crate) fn default_template(template: &mut Value) {
         for container in spec[list].as_array_mut().into_iter().flatten().filter(|container| container.is_object()) {
             let image = container["image"].as_str().unwrap_or_default();
             let newest = image.ends_with(":latest") || !image.is_empty() && !image.rsplit('/').next().unwrap_or(image).contains([':', '@']);
-            default_to(container, "imagePullPolicy", &json!(if newest { "Always" } else { "IfNotPresent" }));
+            default_to(container, "imagePullPolicy", json!(if newest { "Always" } else { "IfNotPresent" }));
         }
     }
     default_spec(spec);
     for (field, value) in [("schedulerName", json!("default-scheduler")), ("securityContext", json!({}))] {
-        default_to(spec, field, &value);
+        default_to(spec, field, value);
     }
     drop_nulls(spec);
 }
@@ -208,18 +209,18 @@ pub(crate) fn default_template(template: &mut Value) {
 /// An image that is on the machine is not fetched, whatever its tag, unless the container asks for it.
 fn default_container(container: &mut Value) {
     if container["image"].as_str().is_some_and(|image| !image.is_empty()) {
-        default_to(container, "imagePullPolicy", &json!("IfNotPresent"));
+        default_to(container, "imagePullPolicy", json!("IfNotPresent"));
     }
-    default_to(container, "resources", &json!({}));
-    default_to(container, "terminationMessagePath", &json!("/dev/termination-log"));
-    default_to(container, "terminationMessagePolicy", &json!("File"));
+    default_to(container, "resources", json!({}));
+    default_to(container, "terminationMessagePath", json!("/dev/termination-log"));
+    default_to(container, "terminationMessagePolicy", json!("File"));
     let limits = container["resources"]["limits"].as_object().cloned().unwrap_or_default();
     for (resource, amount) in limits {
-        default_to(&mut container["resources"]["requests"], &resource, &amount);
+        default_to(&mut container["resources"]["requests"], &resource, amount);
     }
     drop_nulls(&mut container["resources"]);
     for variable in container["env"].as_array_mut().into_iter().flatten().filter(|variable| variable["valueFrom"]["fieldRef"].is_object()) {
-        default_to(&mut variable["valueFrom"]["fieldRef"], "apiVersion", &json!("v1"));
+        default_to(&mut variable["valueFrom"]["fieldRef"], "apiVersion", json!("v1"));
     }
 }
 
@@ -230,16 +231,9 @@ fn default_volumes(spec: &mut Value) {
         }
         for source in ["configMap", "secret", "downwardAPI", "projected"] {
             if let Some(source) = volume.get_mut(source).filter(|source| source.is_object()) {
-                default_to(source, "defaultMode", &json!(420));
+                default_to(source, "defaultMode", json!(420));
             }
         }
-    }
-}
-
-/// Indexing a JSON object for writing leaves a null where nothing was.
-fn drop_nulls(object: &mut Value) {
-    if let Some(fields) = object.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
     }
 }
 
@@ -248,19 +242,13 @@ fn default_probe(probe: &mut Value) {
         return;
     }
     for (field, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
-        default_to(probe, field, &json!(value));
+        default_to(probe, field, json!(value));
     }
     if probe["httpGet"].is_object() {
-        default_to(&mut probe["httpGet"], "path", &json!("/"));
-        default_to(&mut probe["httpGet"], "scheme", &json!("HTTP"));
+        default_to(&mut probe["httpGet"], "path", json!("/"));
+        default_to(&mut probe["httpGet"], "scheme", json!("HTTP"));
     }
     drop_nulls(probe);
-}
-
-fn default_to(object: &mut Value, field: &str, value: &Value) {
-    if object[field].is_null() {
-        object[field] = value.clone();
-    }
 }
 
 fn validate(object: &Value) -> Vec<Problem> {

@@ -214,11 +214,7 @@ impl Runtime for Docker {
     async fn logs(&self, uid: &str, container: &str, options: LogOptions) -> Result<BoxStream<'static, Bytes>> {
         let sandbox = self.find(uid)?;
         let (_, state) = sandbox.container(container)?;
-        let attempt = match options.previous {
-            true if state.starts < 2 => return Err(Error::NoPreviousRun(container.to_owned())),
-            true => state.starts - 1,
-            false => state.starts,
-        };
+        let attempt = state.run_of_log(options.previous)?;
         // One that was never started, or could not be, has said nothing.
         let Some(id) = sandbox.run(container, attempt) else { return Ok(stream::empty().boxed()) };
         let tried = || format!("read the log of container {container} in pod {}", sandbox.record.pod.name);

@@ -240,15 +240,8 @@ impl Runtime for Fake {
         if let Some(there) = state.pods.get(&pod.uid) {
             return Ok(there.state.clone());
         }
-        let created = |container: &Container| ContainerState {
-            name: container.name.clone(),
-            starts: 0,
-            phase: ContainerPhase::Created,
-            last_exit: None,
-            image_id: None,
-        };
         let endpoints = state.allot(pod)?;
-        let made = PodState { pod: pod.clone(), endpoints, containers: pod.containers.iter().map(created).collect() };
+        let made = PodState { pod: pod.clone(), endpoints, containers: pod.containers.iter().map(ContainerState::created).collect() };
         state.pods.insert(pod.uid.clone(), Sandbox { state: made.clone(), logs: BTreeMap::new() });
         state.calls.push(format!("create {}", pod.name));
         drop(state);
@@ -319,9 +312,7 @@ impl Runtime for Fake {
         let mut state = self.shared.state();
         let (_, there, logs) = state.find(uid, container)?;
         let starts = there.starts;
-        if options.previous && starts < 2 {
-            return Err(Error::NoPreviousRun(container.to_owned()));
-        }
+        there.run_of_log(options.previous)?;
         let lines = if options.previous { &logs.previous } else { &logs.current };
         let tail = options.tail.map_or(lines.len(), |tail| usize::try_from(tail).unwrap_or(usize::MAX).min(lines.len()));
         let follower = Follower {

@@ -134,6 +134,22 @@ pub struct ContainerState {
     pub image_id: Option<String>,
 }
 
+impl ContainerState {
+    /// One that was never started.
+    pub(crate) fn created(container: &Container) -> Self {
+        Self { name: container.name.clone(), starts: 0, phase: ContainerPhase::Created, last_exit: None, image_id: None }
+    }
+
+    /// The number of the run whose log is asked for: the current one, or the one before. Errors: there was none before.
+    pub(crate) fn run_of_log(&self, previous: bool) -> Result<u32> {
+        match previous {
+            true if self.starts < 2 => Err(Error::NoPreviousRun(self.name.clone())),
+            true => Ok(self.starts - 1),
+            false => Ok(self.starts),
+        }
+    }
+}
+
 /// What a container does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerPhase {

@@ -175,11 +175,7 @@ impl Runtime for Process {
     async fn logs(&self, uid: &str, container: &str, options: LogOptions) -> Result<BoxStream<'static, Bytes>> {
         let sandbox = self.find(uid)?;
         let (_, state) = sandbox.container(container)?;
-        let number = match options.previous {
-            true if state.starts < 2 => return Err(Error::NoPreviousRun(container.to_owned())),
-            true => state.starts - 1,
-            false => state.starts,
-        };
+        let number = state.run_of_log(options.previous)?;
         let tried = format!("read the log of container {container} in pod {}", sandbox.record.pod.name);
         let (dir, name, follow) = (sandbox.dir.clone(), container.to_owned(), options.follow);
         let reader = blocking(&tried, move || LogReader::open(&dir, &name, number, &options)).await?;

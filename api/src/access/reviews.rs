@@ -37,7 +37,7 @@ pub async fn answer(call: &Call) -> Result<Response> {
             ordered[field] = review[field].clone();
         }
     }
-    admit::drop_nulls(&mut ordered["metadata"]);
+    model::drop_nulls(&mut ordered["metadata"]);
     Ok(answer::value(accepted.format, StatusCode::CREATED, &ordered))
 }
 

@@ -235,7 +235,7 @@ impl Deletion {
         if let Some(generation) = generation {
             metadata["generation"] = json!(generation + 1);
         }
-        admit::drop_nulls(metadata);
+        model::drop_nulls(metadata);
         if kind.kind == "Namespace" && kind.group.is_empty() {
             object["status"]["phase"] = json!("Terminating");
         }

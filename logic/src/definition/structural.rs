@@ -6,6 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::rules::{self, Rule};
+use crate::schema::{Type, texts};
 
 /// The compiled schema of one version of a defined kind.
 #[derive(Debug)]
@@ -46,17 +47,6 @@ pub(super) enum Additional {
     Anything,
     /// Any, with values of a schema.
     Of(Box<Node>),
-}
-
-/// The type of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Type {
-    Object,
-    Array,
-    String,
-    Integer,
-    Number,
-    Boolean,
 }
 
 /// How the items of a list are told apart.
@@ -164,45 +154,4 @@ impl Bounds {
             properties: count("minProperties", "maxProperties"),
         }
     }
-}
-
-impl Type {
-    pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "object" => Self::Object,
-            "array" => Self::Array,
-            "string" => Self::String,
-            "integer" => Self::Integer,
-            "number" => Self::Number,
-            "boolean" => Self::Boolean,
-            _ => return None,
-        })
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Object => "object",
-            Self::Array => "array",
-            Self::String => "string",
-            Self::Integer => "integer",
-            Self::Number => "number",
-            Self::Boolean => "boolean",
-        }
-    }
-
-    /// Whether a value is of the type. A float without a fraction is an integer, as in JSON Schema.
-    pub fn fits(self, value: &Value) -> bool {
-        match self {
-            Self::Object => value.is_object(),
-            Self::Array => value.is_array(),
-            Self::String => value.is_string(),
-            Self::Integer => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0),
-            Self::Number => value.is_number(),
-            Self::Boolean => value.is_boolean(),
-        }
-    }
-}
-
-pub(super) fn texts(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }

@@ -6,9 +6,9 @@ use model::{Problem, ProblemKind, check_label};
 use serde_json::{Map, Value};
 
 use super::formats;
-use super::structural::{Additional, List, Node, Structural, Type};
+use super::structural::{Additional, List, Node, Structural};
 use crate::rules::{self, Rules};
-use crate::schema::type_name;
+use crate::schema::{Type, type_name};
 
 impl Structural {
     /// Problems of a new object, or of a changed one: what an update leaves as it was is not held against it.
@@ -203,9 +203,14 @@ fn fits(node: &Node, value: &Value, path: &mut String) -> bool {
 
 fn wrong_type(node: &Node, value: &Value) -> Option<&'static str> {
     if node.int_or_string {
-        return (!Type::Integer.fits(value) && !value.is_string()).then_some("integer,string");
+        return (!is_a(Type::Integer, value) && !value.is_string()).then_some("integer,string");
     }
-    node.type_.filter(|type_| !type_.fits(value)).map(Type::name)
+    node.type_.filter(|type_| !is_a(*type_, value)).map(Type::name)
+}
+
+/// A float without a fraction is an integer too, as in JSON Schema.
+fn is_a(type_: Type, value: &Value) -> bool {
+    type_.fits(value) || type_ == Type::Integer && value.as_f64().is_some_and(|number| number.fract() == 0.0)
 }
 
 fn is_multiple(number: f64, factor: f64) -> bool {

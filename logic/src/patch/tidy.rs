@@ -7,16 +7,22 @@ use super::core_types::{Field, Many, Type, fields};
 
 /// Takes out of an object of a type of the table what its JSON would not carry. Fields that the table lacks stay.
 pub fn tidy(message: &str, object: &mut Value) {
-    if let (Value::Object(object), Some(fields)) = (object, fields(message)) {
-        tidy_fields(fields, object);
-        for (name, form) in always_there(message) {
-            let empty = match form {
-                Empty::Null => Value::Null,
-                Empty::Text => json!(""),
-                Empty::Object => json!({}),
-            };
-            object.entry(*name).or_insert(empty);
-        }
+    if let (Value::Object(inner), Some(fields)) = (&mut *object, fields(message)) {
+        tidy_fields(fields, inner);
+        add_always_there(message, object);
+    }
+}
+
+/// Adds to an object the fields that every object of its type has.
+pub fn add_always_there(message: &str, object: &mut Value) {
+    let Some(object) = object.as_object_mut() else { return };
+    for (name, form) in always_there(message) {
+        let empty = match form {
+            Empty::Null => Value::Null,
+            Empty::Text => json!(""),
+            Empty::Object => json!({}),
+        };
+        object.entry(*name).or_insert(empty);
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Container, ContainerPhase, ContainerState, Pod};
+use crate::{ContainerState, Pod};
 
 /// A pod's file, `<uid>.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,14 +27,7 @@ pub(super) struct Record {
 impl Record {
     /// A pod of which nothing was started.
     pub fn new(pod: Pod, ports: BTreeMap<String, u16>) -> Self {
-        let created = |container: &Container| ContainerState {
-            name: container.name.clone(),
-            starts: 0,
-            phase: ContainerPhase::Created,
-            last_exit: None,
-            image_id: None,
-        };
-        Self { containers: pod.containers.iter().map(created).collect(), pod, ports }
+        Self { containers: pod.containers.iter().map(ContainerState::created).collect(), pod, ports }
     }
 
     /// Where each port is reached.
@@ -116,7 +109,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = open(dir.path()).unwrap();
         assert!(open(dir.path()).is_err_and(|error| error.to_string().contains("another process")));
-        let pod = Pod { uid: "a.b".into(), namespace: "n".into(), name: "p".into(), containers: vec![Container::default()] };
+        let pod = Pod { uid: "a.b".into(), namespace: "n".into(), name: "p".into(), containers: vec![crate::Container::default()] };
         write(&file(dir.path(), "a.b"), &Record::new(pod.clone(), BTreeMap::new())).unwrap();
         fs::write(dir.path().join("torn.json"), "{").unwrap();
         drop(first.lock);

@@ -16,7 +16,7 @@ use crate::process::protocol::{Failure, Message, Request};
 use crate::process::records::PodRecord;
 use crate::process::shim::TAKEN;
 use crate::process::shim_start;
-use crate::{Container, ContainerPhase, ContainerState, Error, PodState, Result};
+use crate::{Container, ContainerState, Error, PodState, Result};
 
 /// How long a shim may take to end all it has.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
@@ -52,14 +52,7 @@ pub(super) struct Sandbox {
 impl Sandbox {
     /// A pod whose directory is there and whose shim may be.
     pub fn new(record: PodRecord, dir: PathBuf, shim_command: Arc<[String]>, changes: Changes) -> Arc<Self> {
-        let created = |container: &Container| ContainerState {
-            name: container.name.clone(),
-            starts: 0,
-            phase: ContainerPhase::Created,
-            last_exit: None,
-            image_id: None,
-        };
-        let containers = record.pod.containers.iter().map(created).collect();
+        let containers = record.pod.containers.iter().map(ContainerState::created).collect();
         let view = watch::Sender::new(View { containers, is_removed: false });
         Arc::new(Self { record, dir, view, shim: Mutex::new(None), shim_command, changes })
     }

@@ -98,10 +98,10 @@ async fn a_terminal_is_one_to_the_program_and_has_the_size_it_is_told() {
 #[tokio::test]
 async fn an_interrupt_typed_at_a_terminal_reaches_the_program() {
     let subject = ProcessSubject::new().await;
-    let mut session = open(&subject, "echo ready; sleep 1000", true, true).await;
+    let mut session = open(&subject, "trap 'exit 42' INT; echo ready; while :; do sleep 0.1; done", true, true).await;
     until(&mut session, "ready").await;
     session.input.send(Input::Bytes(Bytes::from_static(b"\x03"))).await.unwrap();
-    assert_eq!(end(&mut session).await.2, 130);
+    assert_eq!(end(&mut session).await.2, 42);
 }
 
 #[tokio::test]
