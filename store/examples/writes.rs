@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use store::embedded::{Embedded, Options};
+use store::embedded::{Embedded, Options, journal_path};
 use store::{Store, Transaction};
 
 const VALUE_BYTES: usize = 1024;
@@ -35,6 +35,7 @@ async fn main() -> Result<()> {
     }
     let crashed = directory.path().join("crashed.redb");
     std::fs::copy(&path, &crashed)?;
+    std::fs::copy(journal_path(&path), journal_path(&crashed))?;
     store.close().await?;
     open("after a crash", &crashed)?;
     open("after closing", &path)

@@ -1,13 +1,17 @@
-//! A store in one file.
+//! A store in one file, and a journal beside it while it is open.
 //!
 //! Every read is answered from memory. One thread writes: it takes whatever queued while the last write reached the disk,
-//! makes each transaction a revision of its own, and puts all of them into one durable commit. Only then do the
-//! callers hear of it, and readers and watchers see it. The file holds the objects and the bounded history, so a watch
-//! resumes across a restart, and the ids of open sessions.
+//! makes each transaction a revision of its own, and puts all of them durably into one frame of the journal. Only then do the
+//! callers hear of it, and readers and watchers see it. The file takes over the journal bit by bit, and all of it when
+//! it is closed. It holds the objects and the bounded history, so a watch resumes across a restart, and the ids of open sessions.
 
 mod backup;
+mod bytes;
 mod disk;
 mod draft;
+mod files;
+mod frame;
+mod journal;
 mod keys;
 mod load;
 mod seal;
@@ -15,6 +19,7 @@ mod tables;
 mod writer;
 
 pub use backup::Backup;
+pub use files::journal_path;
 pub use seal::Sealing;
 
 use std::path::Path;

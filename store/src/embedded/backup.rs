@@ -16,6 +16,7 @@ use bytes::Bytes;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 
 use super::Options;
+use super::bytes::{Reader, counted, number};
 use super::disk;
 use super::load::Unreadable;
 use super::seal::Seal;
@@ -42,8 +43,8 @@ pub struct Backup {
 pub fn write(state: &State, files: &[(String, Vec<u8>)], seal: &Seal) -> Result<Vec<u8>> {
     let mut out = [TITLE, VERSION.to_string().as_bytes(), b"\n"].concat();
     let objects: Vec<(&str, &Slot)> = state.all().collect();
-    out.extend(state.history().revision().to_be_bytes());
-    out.extend(length(objects.len() + files.len()));
+    number(&mut out, state.history().revision());
+    number(&mut out, (objects.len() + files.len()) as u64);
     let refused = |error: std::io::Error| Error::Unavailable(format!("make a backup: {error}"));
     for (key, slot) in objects {
         let value = seal.close(key, slot.modified, &slot.value).map_err(refused)?;
@@ -60,16 +61,15 @@ pub fn write(state: &State, files: &[(String, Vec<u8>)], seal: &Seal) -> Result<
 
 fn row(out: &mut Vec<u8>, kind: u8, name: &str, (created, modified): (u64, u64), value: &[u8]) {
     out.push(kind);
-    out.extend(length(name.len()));
-    out.extend_from_slice(name.as_bytes());
-    out.extend(created.to_be_bytes());
-    out.extend(modified.to_be_bytes());
-    out.extend(length(value.len()));
-    out.extend_from_slice(value);
+    counted(out, name.as_bytes());
+    number(out, created);
+    number(out, modified);
+    counted(out, value);
 }
 
-fn length(length: usize) -> [u8; 8] {
-    u64::try_from(length).unwrap_or(u64::MAX).to_be_bytes()
+/// Kind, name, created, modified, value.
+fn read_row<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a str, u64, u64, &'a [u8])> {
+    Some((reader.byte()?, reader.text()?, reader.number()?, reader.number()?, reader.counted()?))
 }
 
 impl Backup {
@@ -130,7 +130,7 @@ fn parse(bytes: &[u8], seal: &Seal) -> Result<Backup, Unreadable> {
     let (revision, rows) = (reader.number().ok_or_else(contradicts)?, reader.number().ok_or_else(contradicts)?);
     let mut backup = Backup { revision, objects: BTreeMap::new(), files: Vec::new() };
     for _ in 0..rows {
-        let (kind, name, created, modified, value) = reader.row().ok_or_else(contradicts)?;
+        let (kind, name, created, modified, value) = read_row(&mut reader).ok_or_else(contradicts)?;
         match kind {
             b'o' if created > 0 && created <= modified && modified <= revision => {
                 let (value, _) = seal.unclose(name, modified, value)?;
@@ -141,29 +141,4 @@ fn parse(bytes: &[u8], seal: &Seal) -> Result<Backup, Unreadable> {
         }
     }
     if reader.0.is_empty() { Ok(backup) } else { Err(contradicts()) }
-}
-
-/// What is yet to be read.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn number(&mut self) -> Option<u64> {
-        let (number, rest) = self.0.split_first_chunk::<8>()?;
-        self.0 = rest;
-        Some(u64::from_be_bytes(*number))
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn row(&mut self) -> Option<(u8, &'a str, u64, u64, &'a [u8])> {
-        let (kind, rest) = self.0.split_first()?;
-        self.0 = rest;
-        let name = std::str::from_utf8(self.bytes()?).ok()?;
-        Some((*kind, name, self.number()?, self.number()?, self.bytes()?))
-    }
 }

@@ -1,7 +1,6 @@
 //! The file: making it, opening it, writing to it, and opening it again after a write failed.
 //!
-//! The database beneath refuses all further work once the disk has failed it, and cannot say whether the write that failed
-//! is in the file. Opening it again decides that: what is in the file by then happened, although its caller was told
+//! Once the disk has failed a write, nobody can say whether it is in the files. Opening them again decides that: what is in the file by then happened, although its caller was told
 //! that it could not be kept.
 
 use std::ffi::OsString;
@@ -16,15 +15,13 @@ use std::sync::Arc;
 use redb::{Database, backends::FileBackend};
 
 use super::draft::Draft;
+use super::files::{Files, journal_path};
 use super::load::{Loaded, Unreadable, format, load};
 use super::seal::Seal;
-use super::{Options, tables};
+use super::{Options, frame, journal, tables};
 use crate::history::Record;
 use crate::state::State;
 use crate::{Error, Result, Revision};
-
-/// The file may keep this many revisions of history more than memory: forgetting many at once is cheaper.
-const FORGET_AT_ONCE: Revision = 256;
 
 /// An open file.
 #[derive(Debug)]
@@ -32,10 +29,8 @@ pub struct Disk {
     path: PathBuf,
     options: Options,
     seal: Arc<Seal>,
-    /// `None` after a failed write, until it is opened again.
-    database: Option<Database>,
-    /// The newest revision that the log in the file has forgotten.
-    floor: Revision,
+    /// `None` after a failed write, until they are opened again.
+    files: Option<Files>,
 }
 
 impl Disk {
@@ -45,9 +40,15 @@ impl Disk {
         if !path.try_exists().map_err(|error| refused("look for", path, &error))? {
             create(path, options.cache_bytes)?;
         }
-        let mut disk = Self { path: path.to_owned(), options: options.clone(), seal, database: None, floor: 0 };
+        let mut disk = Self { path: path.to_owned(), options: options.clone(), seal, files: None };
         let loaded = match disk.connect()? {
-            Ok(loaded) => loaded,
+            Ok(opened) => {
+                let (loaded, ready) = disk.settle(opened);
+                if let Err(error) = ready {
+                    tracing::error!(%error, "the store can be read, and refuses writes until this is over");
+                }
+                loaded
+            }
             Err(format) => {
                 disk.upgrade(format)?;
                 disk.reopen()?
@@ -71,7 +72,7 @@ impl Disk {
     /// sealed can be read just the same then, and what is not done yet is done when the file is next opened.
     pub fn rotate(&mut self) -> Result<String> {
         let id = self.seal.renew()?;
-        self.database = None;
+        self.files = None;
         let loaded = self.reopen()?;
         self.rewrite(&loaded)?;
         Ok(id)
@@ -81,8 +82,9 @@ impl Disk {
     fn rewrite(&mut self, loaded: &Loaded) -> Result<()> {
         let draft = Draft::whole(&loaded.state, &loaded.sessions, loaded.last_session);
         let fresh = fresh(&self.path)?;
-        let filled = fill(&fresh, self.options.cache_bytes, |database| tables::fill(database, &draft, loaded.floor, &self.seal));
-        self.database = None;
+        let filled =
+            fill(&fresh, self.options.cache_bytes, |database| tables::fill(database, &draft, loaded.state.history().floor(), &self.seal));
+        self.files = None;
         let placed = filled.and_then(|()| take_place(&fresh, &self.path));
         if placed.is_err() {
             let _ = std::fs::remove_file(&fresh);
@@ -119,32 +121,25 @@ impl Disk {
     }
 
     /// Writes a draft durably, all or nothing. `floor` is the newest revision that memory has forgotten.
-    pub fn write(&mut self, draft: &Draft, floor: Revision) -> Result<()> {
-        let Some(database) = &self.database else { return Err(Error::Unavailable("its file is not open".to_owned())) };
-        let forget = draft.floor.or_else(|| (floor >= self.floor + FORGET_AT_ONCE).then_some(floor));
-        let forget = forget.filter(|floor| *floor > self.floor);
-        let written = guarded(&self.path, || tables::write(database, draft, forget, &self.seal).map_err(Unreadable::from));
-        if let Err(error) = written {
-            self.database = None;
-            return Err(match error {
-                Error::Unavailable(reason) => Error::Unavailable(reason),
-                error => Error::Unavailable(error.to_string()),
-            });
+    pub fn write(&mut self, draft: &Arc<Draft>, floor: Revision) -> Result<()> {
+        let Some(files) = &mut self.files else { return Err(Error::Unavailable("its file is not open".to_owned())) };
+        let written = files.write(draft, floor);
+        if written.is_err() {
+            self.files = None;
         }
-        self.floor = forget.unwrap_or(self.floor);
-        Ok(())
+        written
     }
 
     /// Opens the file again when a write has failed; the records of revisions after `known` that are in it after all.
     /// Errors: [`Error::Unavailable`] while it cannot be opened, or when it is no longer the file that was open.
     pub fn recover(&mut self, known: Revision) -> Result<Vec<Arc<Record>>> {
-        if self.database.is_some() {
+        if self.files.is_some() {
             return Ok(Vec::new());
         }
         let loaded = self.reopen().map_err(|error| Error::Unavailable(error.to_string()))?;
         let later = loaded.state.history().after(known).map(|records| records.cloned().collect());
         later.map_err(|_| {
-            self.database = None;
+            self.files = None;
             let found = loaded.state.history().revision();
             Error::Unavailable(format!("{} was changed by somebody else: it is at revision {found}, not {known}", self.path.display()))
         })
@@ -152,25 +147,26 @@ impl Disk {
 
     /// Closes the file, so that opening it next needs no repair.
     pub fn close(&mut self) -> Result<()> {
-        let Some(database) = self.database.take() else { return Ok(()) };
-        let closed = guarded(&self.path, || database.close().map_err(Unreadable::from));
-        closed.map_err(|error| Error::Unavailable(error.to_string()))
+        self.files.take().map_or(Ok(()), Files::close)
     }
 
-    /// Forgets the open file, as a failed write does.
+    /// Forgets the open files, as a failed write does.
     #[cfg(test)]
     pub fn fail(&mut self) {
-        self.database = None;
+        self.files = None;
     }
 
     fn reopen(&mut self) -> Result<Loaded> {
         let opened = self.connect()?;
-        opened.map_err(|format| Error::Unavailable(format!("open {}: it became a store of format {format}", self.path.display())))
+        let opened =
+            opened.map_err(|format| Error::Unavailable(format!("open {}: it became a store of format {format}", self.path.display())))?;
+        let (loaded, ready) = self.settle(opened);
+        ready.map(|()| loaded)
     }
 
-    /// Opens the file and reads it; its format, where that is older than today's.
-    fn connect(&mut self) -> Result<Result<Loaded, u64>> {
-        let opened = guarded_with(&self.path, &self.seal.key_file(), || {
+    /// Opens the file and reads it, with what its journal has; its format, where that is older than today's.
+    fn connect(&self) -> Result<Result<Opened, u64>> {
+        guarded_with(&self.path, &self.seal.key_file(), || {
             let file = OpenOptions::new().read(true).write(true).open(&self.path).map_err(redb::DatabaseError::from)?;
             if file.metadata().map_err(redb::DatabaseError::from)?.len() == 0 {
                 return Err(Unreadable::Wrong("it is empty".to_owned()));
@@ -180,15 +176,31 @@ impl Disk {
                 tables::FORMAT => {}
                 older => return Ok(Err(older)),
             }
-            let loaded = load(&database, self.options.limits, &self.seal)?;
-            Ok(Ok((database, loaded)))
-        })?;
-        Ok(opened.map(|(database, loaded)| {
-            self.database = Some(database);
-            self.floor = loaded.floor;
-            loaded
-        }))
+            let mut loaded = load(&database, self.options.limits, &self.seal)?;
+            let mut replayed = Vec::new();
+            if loaded.mark.journal != 0 {
+                for frame in journal::read(&journal_path(&self.path), loaded.mark.journal, loaded.mark.taken)? {
+                    replayed.push(Arc::new(frame::replay(&frame, &mut loaded, &self.seal)?));
+                }
+            }
+            Ok(Ok(Opened { database, loaded, replayed }))
+        })
     }
+
+    /// Makes files that were read ready to be written.
+    fn settle(&mut self, opened: Opened) -> (Loaded, Result<()>) {
+        let Opened { database, loaded, replayed } = opened;
+        let begun = Files::begin(&self.path, self.seal.clone(), database, &replayed, loaded.floor);
+        (loaded, begun.map(|files| self.files = Some(files)))
+    }
+}
+
+/// Files that were read.
+struct Opened {
+    database: Database,
+    loaded: Loaded,
+    /// What the journal had and the database has not.
+    replayed: Vec<Arc<Draft>>,
 }
 
 /// Puts a store that holds a state in the place of the one at `path`, which is kept beside it. Errors: see [`super::Backup::restore`].
@@ -213,7 +225,11 @@ pub fn replace(path: &Path, options: &Options, state: &State, last_session: u64)
     let mut before = OsString::from(path);
     before.push(".before-restore");
     let keep = || if exists { std::fs::rename(path, &before).map_err(|error| refused("set aside", path, &error)) } else { Ok(()) };
-    let placed = filled.and_then(|()| keep()).and_then(|()| take_place(&fresh, path));
+    let keep_journal = || match std::fs::rename(journal_path(path), journal_path(Path::new(&before))) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(refused("set aside", &journal_path(path), &error)),
+        _ => Ok(()),
+    };
+    let placed = filled.and_then(|()| keep()).and_then(|()| keep_journal()).and_then(|()| take_place(&fresh, path));
     if placed.is_err() {
         let _ = std::fs::remove_file(&fresh);
     }
@@ -232,8 +248,13 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Gives a new file the name of an older one, and makes sure of it.
 fn take_place(fresh: &Path, path: &Path) -> Result<()> {
-    let named = std::fs::rename(fresh, path).and_then(|()| File::open(directory(path))?.sync_all());
+    let named = std::fs::rename(fresh, path).and_then(|()| sync_directory(path));
     named.map_err(|error| refused("replace", path, &error))
+}
+
+/// Makes sure of the names in the directory of a file.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory(path))?.sync_all()
 }
 
 fn directory(path: &Path) -> &Path {
@@ -268,7 +289,7 @@ fn create(path: &Path, cache_bytes: usize) -> Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound && placed.is_ok() => return Err(refused("remove", &fresh, &error)),
         _ => placed?,
     }
-    File::open(directory(path)).and_then(|directory| directory.sync_all()).map_err(|error| refused("create", path, &error))
+    sync_directory(path).map_err(|error| refused("create", path, &error))
 }
 
 /// Gives a new file its name, unless somebody else has made one of that name meanwhile.
@@ -293,7 +314,7 @@ fn fill(fresh: &Path, cache_bytes: usize, fill: impl FnOnce(&Database) -> Result
 
 /// Runs something on the database and says what went wrong in our words, also when it panicked: it does so over some
 /// forms of damage.
-fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T, Unreadable>) -> Result<T> {
+pub fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T, Unreadable>) -> Result<T> {
     guarded_with(path, "", run)
 }
 
@@ -326,6 +347,6 @@ fn is_content(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput)
 }
 
-fn refused(what: &str, path: &Path, error: &io::Error) -> Error {
+pub fn refused(what: &str, path: &Path, error: &io::Error) -> Error {
     Error::Unavailable(format!("{what} {}: {error}", path.display()))
 }

@@ -53,11 +53,28 @@ impl Draft {
         if changes.is_empty() {
             return Ok(Committed { revision, changed: false });
         }
-        for change in &changes {
+        self.add(Arc::new(Record { revision: revision + 1, changes }));
+        Ok(Committed { revision: revision + 1, changed: true })
+    }
+
+    /// Adds the next revision.
+    pub fn add(&mut self, record: Arc<Record>) {
+        for change in &record.changes {
             self.objects.insert(change.key.clone(), change.after.clone());
         }
-        self.records.push(Arc::new(Record { revision: revision + 1, changes }));
-        Ok(Committed { revision: revision + 1, changed: true })
+        self.records.push(record);
+    }
+
+    /// Drafts that follow one another, as one.
+    pub fn merged(drafts: &[Arc<Self>]) -> Self {
+        let mut merged = Self::new(drafts.last().map_or(0, |draft| draft.last_session));
+        for draft in drafts {
+            merged.records.extend(draft.records.iter().cloned());
+            merged.objects.extend(draft.objects.iter().map(|(key, slot)| (key.clone(), slot.clone())));
+            merged.sessions.extend(draft.sessions.iter().map(|(id, ttl)| (*id, *ttl)));
+            merged.floor = merged.floor.max(draft.floor);
+        }
+        merged
     }
 
     /// Adds a compaction. Errors: [`Error::Future`].

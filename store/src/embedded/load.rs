@@ -11,7 +11,9 @@ use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 
 use super::seal::Seal;
-use super::tables::{FORMAT, LOG, META, META_FLOOR, META_FORMAT, META_REVISION, META_SESSION, OBJECTS, SESSIONS};
+use super::tables::{
+    FORMAT, LOG, META, META_FLOOR, META_FORMAT, META_JOURNAL, META_REVISION, META_SESSION, META_TAKEN, Mark, OBJECTS, SESSIONS,
+};
 use crate::history::{Change, Record, Slot};
 use crate::state::State;
 use crate::{Limits, Revision, SessionId};
@@ -48,6 +50,8 @@ pub struct Loaded {
     pub floor: Revision,
     /// Whether values are plain that should be sealed, or sealed with an older key.
     pub is_stale: bool,
+    /// How far the journal is in the file.
+    pub mark: Mark,
 }
 
 /// The format number of a file. Errors: it has none; it is newer than [`FORMAT`].
@@ -63,7 +67,7 @@ pub fn format(database: &Database) -> Result<u64, Unreadable> {
 /// Reads everything, and checks that it agrees with itself.
 pub fn load(database: &Database, limits: Limits, seal: &Seal) -> Result<Loaded, Unreadable> {
     let transaction = database.begin_read()?;
-    let [revision, floor, last_session] = read_meta(&transaction)?;
+    let [revision, floor, last_session, journal, taken] = read_meta(&transaction)?;
     let mut opener = Opener { seal, is_stale: false };
     let objects = read_objects(&transaction, revision, &mut opener)?;
     let records = read_log(&transaction, &objects, (floor, revision), &mut opener)?;
@@ -79,16 +83,16 @@ pub fn load(database: &Database, limits: Limits, seal: &Seal) -> Result<Loaded, 
     for record in records.into_iter().rev() {
         state.history_mut().push(Arc::new(record));
     }
-    Ok(Loaded { state, sessions, last_session, floor, is_stale: opener.is_stale })
+    Ok(Loaded { state, sessions, last_session, floor, is_stale: opener.is_stale, mark: Mark { journal, taken } })
 }
 
-fn read_meta(transaction: &ReadTransaction) -> Result<[u64; 3], Unreadable> {
+fn read_meta(transaction: &ReadTransaction) -> Result<[u64; 5], Unreadable> {
     let meta = transaction.open_table(META)?;
     let number = |name: &str| -> Result<u64, Unreadable> {
         let found = meta.get(name)?.map(|number| number.value());
         found.ok_or_else(|| Unreadable::Wrong(format!("it has no {name} number")))
     };
-    Ok([number(META_REVISION)?, number(META_FLOOR)?, number(META_SESSION)?])
+    Ok([number(META_REVISION)?, number(META_FLOOR)?, number(META_SESSION)?, number(META_JOURNAL)?, number(META_TAKEN)?])
 }
 
 fn read_objects(transaction: &ReadTransaction, revision: Revision, opener: &mut Opener) -> Result<BTreeMap<Arc<str>, Slot>, Unreadable> {

@@ -1,4 +1,4 @@
-//! What is in the file, format 2: four tables, and how they are written.
+//! What is in the file, format 3: four tables, and how they are written.
 //!
 //! The log keeps what each change replaced, never what it put: that is in the objects, or in the log of the next change
 //! to the same key. So no value is stored twice, and reading the log backwards from the objects restores every step.
@@ -13,19 +13,24 @@ use super::seal::Seal;
 use crate::Revision;
 
 /// The newest format that this program knows, and the one it writes.
-pub const FORMAT: u64 = 2;
+pub const FORMAT: u64 = 3;
 
 /// The way from one format to the next.
 type Upgrade = fn(&WriteTransaction) -> Result<(), redb::Error>;
 
 /// The upgrades in order, from format 1 on. A file is read only once it has come to [`FORMAT`].
-const UPGRADES: &[Upgrade] = &[from_1_to_2];
+const UPGRADES: &[Upgrade] = &[from_1_to_2, from_2_to_3];
 
 /// Format 2 may hold sealed values, which a program that knows format 1 alone would take for objects. What is plain is sealed when the
 /// file is next written whole.
 #[expect(clippy::unnecessary_wraps, reason = "the form of all upgrades")]
 fn from_1_to_2(_: &WriteTransaction) -> Result<(), redb::Error> {
     Ok(())
+}
+
+/// Format 3 may have a journal beside the file, without which it is not whole.
+fn from_2_to_3(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    mark(transaction, Mark::default())
 }
 
 /// Key → created, modified, value.
@@ -49,13 +54,34 @@ pub const META_FLOOR: &str = "floor";
 /// The highest session id ever given.
 pub const META_SESSION: &str = "session";
 
+/// The id of the journal that has what this file lacks; 0 when there is none.
+pub const META_JOURNAL: &str = "journal";
+/// The number of the last frame of the journal that is in this file.
+pub const META_TAKEN: &str = "taken";
+
+/// How far a journal is in the file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// See [`META_JOURNAL`].
+    pub journal: u64,
+    /// See [`META_TAKEN`].
+    pub taken: u64,
+}
+
+fn mark(transaction: &WriteTransaction, mark: Mark) -> Result<(), redb::Error> {
+    let mut meta = transaction.open_table(META)?;
+    meta.insert(META_JOURNAL, mark.journal)?;
+    meta.insert(META_TAKEN, mark.taken)?;
+    Ok(())
+}
+
 /// Makes an empty database a store at revision 0.
 pub fn create(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert(META_FORMAT, FORMAT)?;
-        for name in [META_REVISION, META_FLOOR, META_SESSION] {
+        for name in [META_REVISION, META_FLOOR, META_SESSION, META_JOURNAL, META_TAKEN] {
             meta.insert(name, 0)?;
         }
         transaction.open_table(OBJECTS)?;
@@ -89,15 +115,17 @@ pub fn fill(database: &Database, draft: &Draft, floor: Revision, seal: &Seal) ->
         }
     }
     transaction.commit()?;
-    write(database, draft, None, seal)
+    write(database, draft, None, seal, Mark::default())
 }
 
 /// Writes all that a draft changes, and forgets the log up to and including `floor`. Nothing is kept on an error, as far
 /// as the database can tell.
-pub fn write(database: &Database, draft: &Draft, floor: Option<Revision>, seal: &Seal) -> Result<(), redb::Error> {
+pub fn write(database: &Database, draft: &Draft, floor: Option<Revision>, seal: &Seal, taken: Mark) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     write_objects(&transaction, draft, seal)?;
+    write_log(&transaction, draft, floor.unwrap_or(0), seal)?;
     write_sessions(&transaction, draft)?;
+    mark(&transaction, taken)?;
     {
         let mut meta = transaction.open_table(META)?;
         if let Some(record) = draft.records.last() {
@@ -120,8 +148,13 @@ fn write_objects(transaction: &WriteTransaction, draft: &Draft, seal: &Seal) -> 
             None => objects.remove(&**key)?,
         };
     }
+    Ok(())
+}
+
+/// What is forgotten at once is not written.
+fn write_log(transaction: &WriteTransaction, draft: &Draft, floor: Revision, seal: &Seal) -> Result<(), redb::Error> {
     let mut log = transaction.open_table(LOG)?;
-    for record in &draft.records {
+    for record in draft.records.iter().filter(|record| record.revision > floor) {
         for (place, change) in (0..).zip(&record.changes) {
             let (created, modified, value) = match &change.before {
                 Some(slot) => (slot.created, slot.modified, seal.close(&change.key, slot.modified, &slot.value)?),
@@ -150,6 +183,6 @@ fn write_sessions(transaction: &WriteTransaction, draft: &Draft) -> Result<(), r
 }
 
 /// Rounded up: a session never ends early.
-fn milliseconds(ttl: Duration) -> u64 {
+pub fn milliseconds(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

@@ -77,8 +77,6 @@ impl Writer {
         let mut closing = None;
         while closing.is_none() {
             let Some(first) = self.requests.blocking_recv() else { break };
-            // Callers who were just answered are about to ask again: let them run, and share this write.
-            std::thread::yield_now();
             closing = self.turn(first);
         }
         self.requests.close();
@@ -115,7 +113,7 @@ impl Writer {
             next = if full { None } else { self.requests.try_recv().ok() };
         }
         self.work.requests.add(u64::try_from(answers.len()).unwrap_or(0));
-        let written = recovered.and_then(|()| self.write(&draft));
+        let written = recovered.and_then(|()| self.write(&Arc::new(draft)));
         self.report(written.as_ref().err());
         for answer in answers {
             self.answer(answer, &written);
@@ -177,7 +175,7 @@ impl Writer {
     }
 
     /// Makes the draft durable, then true.
-    fn write(&mut self, draft: &Draft) -> Result<()> {
+    fn write(&mut self, draft: &Arc<Draft>) -> Result<()> {
         if draft.is_empty() {
             return Ok(());
         }
@@ -244,6 +242,7 @@ mod tests {
 
         let mut draft = Draft::new(0);
         draft.commit(Transaction::new().put("/a", "1"), &live.read()).unwrap();
+        let draft = Arc::new(draft);
         writer.disk.write(&draft, 0).unwrap();
         writer.disk.fail();
         assert!(matches!(writer.disk.write(&draft, 0), Err(Error::Unavailable(_))));

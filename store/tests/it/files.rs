@@ -10,7 +10,7 @@ use store::embedded::Embedded;
 use store::{Batch, Compare, Entry, Error, Limits, Store, Transaction};
 use tempfile::TempDir;
 
-use crate::support::{batch, batches_until, commit, list, open, open_with, put, value};
+use crate::support::{batch, batches_until, commit, journal, list, open, open_with, put, value};
 
 type Log = TableDefinition<'static, (u64, u32), (&'static str, u64, u64, &'static [u8])>;
 
@@ -62,8 +62,11 @@ async fn the_file_and_its_directory_are_for_their_owner_alone() {
     let store = open(&path).unwrap();
     assert_eq!(mode(&path), 0o600);
     assert_eq!((mode(&directory.path().join("a")), mode(&directory.path().join("a/b"))), (0o700, 0o700));
-    assert_eq!(fs::read_dir(directory.path().join("a/b")).unwrap().count(), 1);
+    assert_eq!(mode(&journal(&path)), 0o600);
+    assert_eq!(fs::read_dir(directory.path().join("a/b")).unwrap().count(), 2);
     assert_eq!(store.revision(), 0);
+    drop(store);
+    assert_eq!(fs::read_dir(directory.path().join("a/b")).unwrap().count(), 1, "a closed store is one file");
 }
 
 #[tokio::test]
@@ -131,7 +134,8 @@ async fn what_changes_nothing_writes_nothing() {
     let store = open(&path).unwrap();
     put(&store, "/a", "1").await;
     let session = store.session(Duration::from_secs(60)).await.unwrap();
-    let before = (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap());
+    let files = || [path.clone(), journal(&path)].map(|file| (fs::read(&file).unwrap(), fs::metadata(&file).unwrap().modified().unwrap()));
+    let before = files();
     commit(&store, Transaction::new().put("/a", "1").delete("/b")).await;
     let conflict = Transaction::new().when(Compare::Absent("/a".into())).put("/b", "1");
     store.commit(conflict).await.unwrap_err();
@@ -140,9 +144,9 @@ async fn what_changes_nothing_writes_nothing() {
         store.keep_alive(session).await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert!(before == (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap()), "the file was written");
+    assert!(before == files(), "a file was written");
     put(&store, "/a", "2").await;
-    assert!(before.0 != fs::read(&path).unwrap());
+    assert!(before != files());
 }
 
 #[test]
@@ -173,10 +177,10 @@ fn set_meta(path: &Path, name: &str, number: u64) {
 async fn a_newer_format_is_refused() {
     let (_directory, path) = place();
     make(&path).await;
-    set_meta(&path, "format", 3);
+    set_meta(&path, "format", 4);
     let error = open(&path).unwrap_err();
-    assert!(matches!(&error, Error::NewerFormat { found: 3, supported: 2, .. }), "{error:?}");
-    set_meta(&path, "format", 2);
+    assert!(matches!(&error, Error::NewerFormat { found: 4, supported: 3, .. }), "{error:?}");
+    set_meta(&path, "format", 3);
     open(&path).unwrap();
 }
 
@@ -250,8 +254,9 @@ async fn a_large_file_opens_soon_after_a_crash() {
     let expected = content(&store).await;
     let mut shortest = Duration::MAX;
     for _ in 0..3 {
-        // A copy of a file in use is what a killed process leaves.
+        // A copy of files in use, while nothing is written, is what a killed process leaves.
         fs::copy(&path, &crashed).unwrap();
+        fs::copy(journal(&path), journal(&crashed)).unwrap();
         let start = Instant::now();
         let opened = open(&crashed).unwrap();
         shortest = shortest.min(start.elapsed());

@@ -4,6 +4,7 @@
 mod conformance;
 mod crash;
 mod files;
+mod journal;
 mod model;
 mod sealed;
 mod sessions;

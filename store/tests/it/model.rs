@@ -1,15 +1,16 @@
 //! Random histories, against a model that keeps every revision whole.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use store::embedded::{Embedded, Options, Sealing};
 use store::memory::Memory;
 use store::{Compare, Entry, Error, Limits, ListOptions, Revision, Store, Transaction};
 use tempfile::TempDir;
 
-use crate::support::{batches_until, open_with};
+use crate::support::batches_until;
 
 const KEYS: [&str; 7] = ["/a/1", "/a/10", "/a/2", "/ab/1", "/b", "/b/1", "/ä"];
 const PREFIXES: [&str; 6] = ["", "/a", "/a/", "/b", "/c", "/ä"];
@@ -25,6 +26,8 @@ enum Step {
     Watch { prefix: &'static str, after: i64 },
     Compact { at: i64 },
     Reopen,
+    Crash,
+    Rotate,
 }
 
 /// Revisions are drawn relative to the newest: mostly known, sometimes forgotten, sometimes not reached.
@@ -46,6 +49,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (prefix(), offset()).prop_map(|(prefix, after)| Step::Watch { prefix, after }),
         1 => (-8..=1_i64).prop_map(|at| Step::Compact { at }),
         1 => Just(Step::Reopen),
+        1 => Just(Step::Crash),
+        1 => Just(Step::Rotate),
     ]
 }
 
@@ -136,40 +141,70 @@ impl Model {
     }
 }
 
-/// The store under test, and how to open it again.
-struct Subject {
-    store: Option<Box<dyn Store>>,
-    file: Option<(TempDir, PathBuf)>,
+/// The store under test.
+enum Subject {
+    Memory(Memory),
+    /// The store, and where it is.
+    Embedded(Option<Embedded>, TempDir),
 }
 
 impl Subject {
     fn new(embedded: bool) -> Self {
-        let file = embedded.then(|| {
+        if embedded {
             let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("store.redb");
-            (directory, path)
-        });
-        let mut subject = Self { store: Some(Box::new(Memory::with_limits(LIMITS))), file };
-        subject.reopen();
-        subject
+            Self::Embedded(Some(open(&directory)), directory)
+        } else {
+            Self::Memory(Memory::with_limits(LIMITS))
+        }
     }
 
     fn reopen(&mut self) {
-        if let Some((_, path)) = &self.file {
-            self.store = None;
-            self.store = Some(Box::new(open_with(path, LIMITS).unwrap()));
+        if let Self::Embedded(store, directory) = self {
+            *store = None;
+            *store = Some(open(directory));
+        }
+    }
+
+    /// Goes on with copies of the files, which nobody closed.
+    fn crash(&mut self) {
+        if let Self::Embedded(store, directory) = self {
+            let copies = tempfile::tempdir().unwrap();
+            for file in fs::read_dir(directory.path()).unwrap() {
+                let file = file.unwrap();
+                fs::copy(file.path(), copies.path().join(file.file_name())).unwrap();
+            }
+            *store = Some(open(&copies));
+            *directory = copies;
+        }
+    }
+
+    async fn rotate(&self) {
+        if let Self::Embedded(Some(store), _) = self {
+            store.rotate().await.unwrap();
         }
     }
 
     fn store(&self) -> &dyn Store {
-        self.store.as_deref().unwrap()
+        match self {
+            Self::Memory(store) => store,
+            Self::Embedded(store, _) => store.as_ref().unwrap(),
+        }
     }
+}
+
+/// Some keys are sealed.
+fn open(directory: &TempDir) -> Embedded {
+    let sealing = Sealing { key_file: directory.path().join("secrets.key"), prefixes: vec!["/a/".into()] };
+    let options = Options { limits: LIMITS, sealing: Some(sealing), ..Options::default() };
+    Embedded::open(directory.path().join("store.redb"), options).unwrap()
 }
 
 async fn perform(step: &Step, subject: &mut Subject, model: &mut Model) {
     let store = subject.store();
     match step.clone() {
         Step::Reopen => subject.reopen(),
+        Step::Crash => subject.crash(),
+        Step::Rotate => subject.rotate().await,
         Step::Compact { at } => {
             let at = model.relative(at);
             let expected = if at > model.revision() { Err(Refusal::NotReached) } else { Ok(()) };
@@ -268,6 +303,6 @@ fn any_history_in_memory_agrees_with_the_model() {
 }
 
 #[test]
-fn any_history_in_a_file_agrees_with_the_model_also_across_restarts() {
+fn any_history_in_a_file_agrees_with_the_model_also_across_restarts_crashes_and_new_keys() {
     check(true, 40);
 }

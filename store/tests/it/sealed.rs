@@ -11,7 +11,7 @@ use store::embedded::{Backup, Embedded, Options, Sealing};
 use store::{Entry, Error, Store, Transaction};
 use tempfile::TempDir;
 
-use crate::support::{commit, list, put, value};
+use crate::support::{commit, journal, list, put, value};
 
 /// A store as the first format wrote it, with a Secret that is not sealed.
 const FORMAT_1: &[u8] = include_bytes!("../stores/format-1.redb.gz");
@@ -66,6 +66,8 @@ async fn secrets_are_nowhere_in_the_file_and_come_back_as_they_were() {
     put(&store, "/core/secrets/a/s", &format!("{HUSH} later")).await;
     assert_eq!(store.revision(), revision, "the same value again is no change, although it would be sealed otherwise");
     let expected = entries(&store).await;
+    assert_eq!(place.holding(b"for-everybody"), ["store.redb.journal"]);
+    assert_eq!(place.holding(HUSH.as_bytes()), [""; 0]);
     drop(store);
     assert_eq!(place.holding(HUSH.as_bytes()), [""; 0]);
     assert_eq!(place.holding(b"for-everybody"), ["store.redb"]);
@@ -260,27 +262,31 @@ fn on_small_disk(kibibytes: u32, run: impl FnOnce(&Path)) {
 #[test]
 fn a_full_disk_refuses_writes_and_keeps_what_was_acknowledged() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    on_small_disk(2048, |dir| {
-        runtime.block_on(async {
-            let path = dir.join("store.redb");
-            let store = Embedded::open(&path, Options::default()).unwrap();
-            let mut kept = 0;
-            let error = loop {
-                let put = Transaction::new().put(format!("/k/{kept}"), "x".repeat(20_000));
-                match store.commit(put).await {
-                    Ok(_) => kept += 1,
-                    Err(error) => break error,
-                }
-                assert!(kept < 1000, "the disk is never full");
-            };
-            assert!(matches!(&error, Error::Unavailable(_)), "{error:?}");
-            assert_eq!(entries(&store).await.len(), kept, "reads go on");
-            store.backup(&[]).unwrap();
-            drop(store);
-            let store = Embedded::open(&path, Options::default()).unwrap();
-            assert!(entries(&store).await.len() >= kept && kept > 5);
+    // The journal has no room on the first; on the second it has, and the database has none for what the journal holds.
+    for (kibibytes, has_journal) in [(2048, false), (13_000, true)] {
+        on_small_disk(kibibytes, |dir| {
+            runtime.block_on(async {
+                let path = dir.join("store.redb");
+                let store = Embedded::open(&path, Options::default()).unwrap();
+                assert_eq!(journal(&path).exists(), has_journal);
+                let mut kept = 0;
+                let error = loop {
+                    let put = Transaction::new().put(format!("/k/{kept}"), "x".repeat(20_000));
+                    match store.commit(put).await {
+                        Ok(_) => kept += 1,
+                        Err(error) => break error,
+                    }
+                    assert!(kept < 5000, "the disk is never full");
+                };
+                assert!(matches!(&error, Error::Unavailable(_)), "{error:?}");
+                assert_eq!(entries(&store).await.len(), kept, "reads go on");
+                store.backup(&[]).unwrap();
+                drop(store);
+                let store = Embedded::open(&path, Options::default()).unwrap();
+                assert!(entries(&store).await.len() >= kept && kept > 5, "{kept}");
+            });
         });
-    });
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt;
+pub use store::embedded::journal_path as journal;
 use store::embedded::{Embedded, Options};
 use store::memory::Memory;
 use store::{Batch, Committed, Error, Limits, ListOptions, Page, Revision, Store, Transaction, Watch};

@@ -83,8 +83,13 @@ fn look(settings: &Settings, file: &Path) -> Result<(usize, u64), String> {
     paths::make_private(&dir).map_err(|error| failed(&format!("{error:#}")))?;
     let looked = || -> Result<(usize, u64), String> {
         let (copy, keys) = (dir.join("store.redb"), dir.join("secrets.key"));
-        paths::write_private(&copy, &std::fs::read(file).map_err(|error| failed(&error))?)
-            .map_err(|error| failed(&format!("{error:#}")))?;
+        let journal = store::embedded::journal_path(file);
+        for (from, to) in [(file, &copy), (&journal, &store::embedded::journal_path(&copy))] {
+            if from.exists() {
+                let content = std::fs::read(from).map_err(|error| failed(&error))?;
+                paths::write_private(to, &content).map_err(|error| failed(&format!("{error:#}")))?;
+            }
+        }
         let options = wiring::store_options(settings);
         // A key file that is missing would be made; one in the copy's place harms nobody.
         let sealing = options.sealing.map(|sealing| Sealing { key_file: existing(sealing.key_file, keys), ..sealing });
