@@ -117,7 +117,7 @@ async fn request(call: &Call, operation: &'static str, before: &Value, after: &V
     let namespace = if is_namespace { Some(name.clone()) } else { call.place.namespace.clone() };
     let namespace_object = match &namespace {
         Some(namespace) if !is_namespace => {
-            let key = object::key(&model::namespace::kind(), None, namespace);
+            let key = object::namespace_key(namespace);
             server.store.get(&key, None).await?.map_or(Value::Null, |entry| object::decode(&entry))
         }
         _ => Value::Null,

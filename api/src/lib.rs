@@ -82,6 +82,8 @@ struct Server {
     requests: Requests,
     numbers: OnceLock<Numbers>,
     nodes: Arc<dyn NodeConnector>,
+    /// Each watch holds one, so that they can be counted.
+    watching: Arc<()>,
 }
 
 impl Api {
@@ -90,7 +92,8 @@ impl Api {
         let kinds = definitions::Kinds::new(model::KINDS.iter().map(|kind| kind()));
         let (policies, admission, load) = (Followed::default(), Followed::default(), Load::default());
         let (audit, webhooks, requests, numbers) = (OnceLock::new(), OnceLock::new(), Requests::default(), OnceLock::new());
-        let server = Server { store, kinds, clock, access, policies, admission, webhooks, load, audit, requests, numbers, nodes };
+        let watching = Arc::default();
+        let server = Server { store, kinds, clock, access, policies, admission, webhooks, load, audit, requests, numbers, nodes, watching };
         Self { server: Arc::new(server) }
     }
 

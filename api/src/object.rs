@@ -20,6 +20,11 @@ pub fn key(kind: &Kind, namespace: Option<&str>, name: &str) -> String {
     format!("{}{name}", prefix(kind, namespace))
 }
 
+/// The key under which a namespace is stored.
+pub fn namespace_key(name: &str) -> String {
+    format!("/core/namespaces/{name}")
+}
+
 /// What the keys of all objects of a kind, or of those in one namespace, begin with.
 pub fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
     let group = Some(kind.kept_group()).filter(|group| !group.is_empty()).unwrap_or("core");
@@ -145,6 +150,11 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out, &head(kind), entry, typed);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_namespace_has_the_key_of_its_kind() {
+        assert_eq!(namespace_key("n"), key(&model::namespace::kind(), None, "n"));
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(super) async fn keep(call: &Call, name: &str, object: Value, dry_run: bool) 
     let key = call.key(name);
     let mut transaction = call.guarded(Transaction::new().when(Compare::Absent(key.clone())));
     let namespace = call.place.namespace.as_deref().filter(|_| kind.is_namespaced());
-    let namespace_key = namespace.map(|namespace| object::key(&model::namespace::kind(), None, namespace));
+    let namespace_key = namespace.map(object::namespace_key);
     if let (Some(namespace), Some(namespace_key)) = (namespace, &namespace_key) {
         check_namespace(call, name, namespace, namespace_key).await?;
         transaction = transaction.when(Compare::Present(namespace_key.clone()));
@@ -114,7 +114,7 @@ async fn check_namespace(call: &Call, name: &str, namespace: &str, key: &str) ->
 /// Whether a stored namespace is going away; parsed only when the word occurs at all.
 fn is_terminating(stored: &[u8]) -> bool {
     const WORD: &[u8] = b"\"deletionTimestamp\"";
-    stored.windows(WORD.len()).any(|window| window == WORD)
+    memchr::memmem::find(stored, WORD).is_some()
         && serde_json::from_slice::<Value>(stored).is_ok_and(|object| object["metadata"]["deletionTimestamp"].is_string())
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -12,6 +13,7 @@ use model::{Problem, ProblemKind};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use store::{Batch, Entry, Event, ListOptions, Watch};
+use tokio::time::Instant;
 
 use super::read::Selection;
 use crate::answer::{Format, View, json, metadata_only};
@@ -25,6 +27,13 @@ use crate::{Server, object, protobuf};
 /// How long a watch lasts when nobody says.
 const LASTS_DEFAULT: Duration = Duration::from_secs(1_800);
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// Events that are ready go together, up to about so much.
+const PIECE_BYTES: usize = 64 << 10;
+/// Between two pieces a watch rests so long for each watch there is: the more there are, the more events share the cost of a piece.
+const REST_EACH: Duration = Duration::from_micros(40);
+/// Shorter rests would save nothing.
+const REST_MIN: Duration = Duration::from_millis(4);
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// How a watch writes its events.
 struct Writer {
@@ -78,7 +87,8 @@ pub async fn watch(call: &Call) -> Result<Response> {
     };
     let lasts = call.query.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
     let lasts = lasts.map_or(LASTS_DEFAULT, Duration::from_secs);
-    let events = Events { writer, watch, bookmarks, deadline: tokio::time::Instant::now() + lasts, done: false };
+    let (deadline, watching) = (Instant::now() + lasts, Arc::clone(&call.server.watching));
+    let events = Events { writer, watch, bookmarks, deadline, rests_until: None, watching, done: false };
     let first = stream::iter((!first.is_empty()).then(|| Bytes::from(first)));
     Ok(streamed(accepted.format, first.chain(stream::unfold(events, Events::next)).boxed()))
 }
@@ -141,46 +151,60 @@ struct Events {
     writer: Writer,
     watch: Watch,
     bookmarks: bool,
-    deadline: tokio::time::Instant,
+    deadline: Instant,
+    rests_until: Option<Instant>,
+    watching: Arc<()>,
     done: bool,
 }
 
 impl Events {
     async fn next(mut self) -> Option<(Bytes, Self)> {
+        let mut lines = Vec::new();
         while !self.done {
-            let lines = tokio::select! {
+            if let Some(rested) = self.rests_until.take() {
+                tokio::time::sleep_until(rested).await;
+            }
+            tokio::select! {
                 biased;
-                batch = self.watch.next() => self.receive(batch),
+                batch = self.watch.next() => self.receive(batch, &mut lines),
                 () = tokio::time::sleep_until(self.deadline) => {
                     self.done = true;
-                    self.bookmark()
+                    lines = self.bookmark();
                 }
-                () = tokio::time::sleep(BOOKMARK_PERIOD) => self.bookmark(),
-            };
+                () = tokio::time::sleep(BOOKMARK_PERIOD) => lines = self.bookmark(),
+            }
+            while !self.done && lines.len() < PIECE_BYTES {
+                let Some(batch) = self.watch.next().now_or_never() else { break };
+                self.receive(batch, &mut lines);
+            }
             if !lines.is_empty() {
+                self.rests_until = rest(Arc::strong_count(&self.watching)).map(|rest| Instant::now() + rest);
                 return Some((lines.into(), self));
             }
         }
         None
     }
 
-    fn receive(&mut self, batch: Option<store::Result<Batch>>) -> Vec<u8> {
+    fn receive(&mut self, batch: Option<store::Result<Batch>>, lines: &mut Vec<u8>) {
         match batch {
-            Some(Ok(batch)) => self.writer.batch(&batch),
+            Some(Ok(batch)) => batch.events.iter().for_each(|event| self.writer.event(lines, event)),
             Some(Err(error)) => {
                 self.done = true;
-                error_event(self.writer.format, &error, 0)
+                lines.extend(error_event(self.writer.format, &error, 0));
             }
-            None => {
-                self.done = true;
-                Vec::new()
-            }
+            None => self.done = true,
         }
     }
 
     fn bookmark(&self) -> Vec<u8> {
         if self.bookmarks { self.writer.bookmark(self.writer.server.store.revision(), false) } else { Vec::new() }
     }
+}
+
+/// How long a watch rests after a piece, where there are so many.
+fn rest(watches: usize) -> Option<Duration> {
+    let rest = REST_EACH.saturating_mul(u32::try_from(watches).unwrap_or(u32::MAX)).min(REST_MAX);
+    (rest >= REST_MIN).then_some(rest)
 }
 
 impl Writer {
@@ -193,14 +217,6 @@ impl Writer {
         }
         if end {
             lines.extend(self.bookmark(revision, true));
-        }
-        lines
-    }
-
-    fn batch(&mut self, batch: &Batch) -> Vec<u8> {
-        let mut lines = Vec::new();
-        for event in &batch.events {
-            self.event(&mut lines, event);
         }
         lines
     }
@@ -264,5 +280,17 @@ impl Writer {
         let mut line = Vec::new();
         event(&mut line, self.format, "BOOKMARK", &object);
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watches_rest_only_where_there_are_many() {
+        for (watches, expected) in [(0, None), (1, None), (99, None), (100, Some(4)), (1_000, Some(40)), (100_000, Some(100))] {
+            assert_eq!(rest(watches), expected.map(Duration::from_millis), "{watches}");
+        }
     }
 }
