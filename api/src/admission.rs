@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logic::admission::{Policy, Request, Resource, matching};
+use logic::patch::apply;
 use serde_json::{Value, json};
 
 use crate::followed::FromObjects;
@@ -17,6 +18,10 @@ use crate::serve::Call;
 use crate::status::Result;
 
 pub use webhooks::{Target, WebhookCaller};
+
+/// What is told when webhooks left `managedFields` that cannot be read; those from before are kept.
+const UNREADABLE_OWNERS: &str = ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated \
+    mutating admission controller; please fix your requests";
 
 /// Everything that is asked before something is stored.
 #[derive(Clone, Default)]
@@ -64,7 +69,13 @@ pub struct Aside {
 #[derive(Debug, Clone)]
 pub struct Notes(pub Vec<(String, String)>);
 
-/// Has mutating webhooks change a new or changed object; whether any did. Errors: what a webhook refuses or fails at.
+/// Whether there is anything that changes objects before they are stored.
+pub async fn may_change(call: &Call) -> Result<bool> {
+    Ok(!call.server.admission.current(call.server.store.as_ref()).await?.mutating.is_empty())
+}
+
+/// Has mutating webhooks change a new or changed object; whether any did. Its `managedFields` say who owns what without that;
+/// webhooks may change them, but not into what nobody can read. Errors: what a webhook refuses or fails at.
 pub async fn change(call: &Call, operation: &'static str, before: &Value, after: &mut Value, dry_run: bool) -> Result<bool> {
     let asked = call.server.admission.current(call.server.store.as_ref()).await?;
     if asked.mutating.is_empty() {
@@ -77,7 +88,12 @@ pub async fn change(call: &Call, operation: &'static str, before: &Value, after:
     crate::admit::fill_in(&call.served, &mut request.object);
     let changed = webhooks::change(call, &asked.mutating, &mut request).await?;
     if changed {
+        let owned = after.pointer_mut("/metadata/managedFields").map(Value::take).unwrap_or_default();
         *after = request.object;
+        if apply::entries(&after["metadata"]["managedFields"]).is_none() {
+            after["metadata"]["managedFields"] = owned;
+            call.tell(|told| told.warnings.push(UNREADABLE_OWNERS.to_owned()));
+        }
     }
     Ok(changed)
 }

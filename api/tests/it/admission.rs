@@ -94,6 +94,18 @@ impl WebhookCaller for Teller {
                 let patch = json!([{"op": "add", "path": "/data/marked", "value": "yes"}]).to_string();
                 json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(patch), "warnings": ["marked"]})
             }
+            "own" => {
+                let taken = json!([{"op": "replace", "path": "/metadata/managedFields/0/manager", "value": "hook"}]).to_string();
+                json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(taken)})
+            }
+            "spoil" => {
+                let spoilt = json!([{"op": "replace", "path": "/metadata/managedFields", "value": [{"operation": "Stolen"}]}]).to_string();
+                json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(spoilt)})
+            }
+            "name" => {
+                let named = json!([{"op": "add", "path": "/data", "value": {"right": "1"}}]).to_string();
+                json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(named)})
+            }
             _ => json!({"uid": uid, "allowed": true}),
         };
         Ok(json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response}).to_string().into())
@@ -141,4 +153,70 @@ async fn a_webhook_that_is_away_refuses_unless_that_is_to_be_ignored() {
     assert!(why.contains("failed calling webhook \"service.example.dev\"") && why.contains("no Service of that name routes"), "{why}");
     server.delete(&format!("{GROUP}/validatingwebhookconfigurations/service")).await.expect(200);
     server.post(MAPS, map("b", json!({}))).await.expect(201);
+}
+
+/// Who owns which keys of a ConfigMap's data.
+fn owners(object: &Value) -> Vec<(String, Vec<String>)> {
+    let keys = |entry: &Value| entry["fieldsV1"]["f:data"].as_object().into_iter().flat_map(|keys| keys.keys().cloned()).collect();
+    let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    entries.iter().map(|entry| (entry["manager"].as_str().unwrap().to_owned(), keys(entry))).collect()
+}
+
+fn own(manager: &str, keys: &[&str]) -> (String, Vec<String>) {
+    (manager.to_owned(), keys.iter().map(ToString::to_string).collect())
+}
+
+#[tokio::test]
+async fn what_a_webhook_changes_belongs_to_nobody() {
+    let (server, teller) = (Server::start().await, Arc::new(Teller::default()));
+    server.api.call_webhooks_by(teller.clone());
+    let rules = json!({"rules": [rule(&["CREATE", "UPDATE"], &["configmaps"])]});
+    webhook(&server, "MutatingWebhookConfiguration", "mark", rules.clone()).await;
+    let made = server.post(&format!("{MAPS}?fieldManager=jane"), map("a", json!({"k": "v"}))).await.expect(201).body;
+    assert_eq!((&made["data"]["marked"], owners(&made)), (&json!("yes"), vec![own("jane", &[".", "f:k"])]));
+    let asked = teller.asked.lock().unwrap()[0].1["request"]["object"].clone();
+    assert_eq!(owners(&asked), owners(&made), "webhooks are shown who owns what");
+    let uri = |name: &str, manager: &str| format!("{MAPS}/{name}?fieldManager={manager}");
+    server.merge(&uri("a", "joe"), json!({"data": {"marked": null, "x": "1"}})).await.expect(200);
+    let mut changed = server.merge(&uri("a", "joe"), json!({"data": {"marked": "no", "y": "1"}})).await.expect(200).body;
+    let expected = [own("jane", &[".", "f:k"]), own("joe", &["f:marked", "f:x", "f:y"])];
+    assert_eq!((&changed["data"]["marked"], owners(&changed)), (&json!("yes"), expected.to_vec()), "what was asked for is owned");
+    changed["data"] = json!({"k": "v", "z": "1"});
+    let replaced = server.put(&uri("a", "jim"), changed).await.expect(200).body;
+    let expected = vec![own("jane", &[".", "f:k"]), own("jim", &["f:z"])];
+    assert_eq!((&replaced["data"]["marked"], owners(&replaced)), (&json!("yes"), expected));
+    for data in [json!({"k": "v"}), json!({"k": "w"})] {
+        let applied = server.send("PATCH", &uri("b", "jane"), "application/apply-patch+yaml", map("b", data).to_string()).await.body;
+        assert_eq!((&applied["data"]["marked"], owners(&applied)), (&json!("yes"), vec![own("jane", &["f:k"])]));
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_may_say_who_owns_what_but_not_so_that_nobody_can_read_it() {
+    let (server, teller) = (Server::start().await, Arc::new(Teller::default()));
+    server.api.call_webhooks_by(teller);
+    let rules = json!({"rules": [rule(&["CREATE", "UPDATE"], &["configmaps"])]});
+    webhook(&server, "MutatingWebhookConfiguration", "own", rules.clone()).await;
+    let made = server.post(&format!("{MAPS}?fieldManager=jane"), map("a", json!({"k": "v"}))).await.expect(201).body;
+    assert_eq!(owners(&made), [own("hook", &[".", "f:k"])]);
+    server.delete(&format!("{GROUP}/mutatingwebhookconfigurations/own")).await.expect(200);
+    webhook(&server, "MutatingWebhookConfiguration", "spoil", rules).await;
+    let changed = server.merge(&format!("{MAPS}/a?fieldManager=joe"), json!({"data": {"x": "1"}})).await.expect(200);
+    assert_eq!(owners(&changed.body), [own("hook", &[".", "f:k"]), own("joe", &["f:x"])]);
+    assert!(changed.warnings[0].contains(".metadata.managedFields was in an invalid state after admission"), "{:?}", changed.warnings);
+}
+
+#[tokio::test]
+async fn a_webhook_may_mend_what_would_be_refused() {
+    let (server, teller) = (Server::start().await, Arc::new(Teller::default()));
+    server.api.call_webhooks_by(teller);
+    server.post(MAPS, map("a", json!({"k": "v"}))).await.expect(201);
+    let wrong = json!({"data": {"no key": "1"}});
+    server.merge(&format!("{MAPS}/a"), wrong.clone()).await.refused(422, "Invalid");
+    server.post(MAPS, map("b", wrong["data"].clone())).await.refused(422, "Invalid");
+    let rules = json!({"rules": [rule(&["CREATE", "UPDATE"], &["configmaps"])]});
+    webhook(&server, "MutatingWebhookConfiguration", "name", rules).await;
+    for answer in [server.merge(&format!("{MAPS}/a"), wrong.clone()).await, server.post(MAPS, map("b", wrong["data"].clone())).await] {
+        assert_eq!(answer.body["data"], json!({"right": "1"}), "{}", answer.body);
+    }
 }
