@@ -220,3 +220,109 @@ async fn a_webhook_may_mend_what_would_be_refused() {
         assert_eq!(answer.body["data"], json!({"right": "1"}), "{}", answer.body);
     }
 }
+
+/// Puts a policy in force that makes these changes to ConfigMaps.
+async fn changing(server: &Server, name: &str, more: Value, mutations: Value, binding: Value) {
+    let object = |kind: &str, spec: &Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let constraints = json!({"resourceRules": [rule(&["CREATE", "UPDATE"], &["configmaps"])]});
+    let mut spec = json!({"matchConstraints": constraints, "reinvocationPolicy": "Never", "mutations": mutations});
+    for (field, value) in more.as_object().unwrap() {
+        spec[field] = value.clone();
+    }
+    server.post(&format!("{GROUP}/mutatingadmissionpolicies"), object("MutatingAdmissionPolicy", &spec)).await.expect(201);
+    let mut bound = json!({"policyName": name});
+    for (field, value) in binding.as_object().unwrap() {
+        bound[field] = value.clone();
+    }
+    server.post(&format!("{GROUP}/mutatingadmissionpolicybindings"), object("MutatingAdmissionPolicyBinding", &bound)).await.expect(201);
+}
+
+fn applied(expression: &str) -> Value {
+    json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}})
+}
+
+fn patched(expression: &str) -> Value {
+    json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}})
+}
+
+#[tokio::test]
+async fn a_policy_changes_what_is_stored_from_its_binding_on_and_owns_nothing() {
+    let server = Server::start().await;
+    let mutations = json!([
+        applied("Object{metadata: Object.metadata{labels: {'by': request.userInfo.username}}}"),
+        patched("[JSONPatch{op: 'add', path: '/data/' + jsonpatch.escapeKey('size'), value: string(size(object.data))}]"),
+    ]);
+    changing(&server, "p", json!({}), mutations, json!({})).await;
+    let made = server.post(&format!("{MAPS}?fieldManager=jane"), map("a", json!({"k": "v"}))).await.expect(201).body;
+    assert_eq!((&made["metadata"]["labels"], &made["data"]), (&json!({"by": "admin"}), &json!({"k": "v", "size": "1"})));
+    assert_eq!(owners(&made), [own("jane", &[".", "f:k"])]);
+    assert!(!made["metadata"]["managedFields"].to_string().contains("f:labels"), "{made}");
+    let changed = server.merge(&format!("{MAPS}/a"), json!({"data": {"x": "y"}})).await.expect(200).body;
+    assert_eq!(changed["data"], json!({"k": "v", "size": "3", "x": "y"}));
+    assert_eq!(server.get(&format!("{MAPS}/a")).await.body["data"], changed["data"]);
+    server.delete(&format!("{MAPS}/a")).await.expect(200);
+    server.delete(&format!("{GROUP}/mutatingadmissionpolicybindings/p")).await.expect(200);
+    let made = server.post(MAPS, map("a", json!({"k": "v"}))).await.expect(201).body;
+    assert_eq!((&made["metadata"]["labels"], &made["data"]), (&Value::Null, &json!({"k": "v"})));
+}
+
+#[tokio::test]
+async fn a_policy_is_asked_again_when_a_webhook_changed_the_object_after_it() {
+    for (again, expected) in [("IfNeeded", "2"), ("Never", "1")] {
+        let (server, teller) = (Server::start().await, Arc::new(Teller::default()));
+        server.api.call_webhooks_by(teller.clone());
+        webhook(&server, "MutatingWebhookConfiguration", "mark", json!({})).await;
+        let condition = json!([{"name": "c", "expression": "!has(object.data.size) || object.data.size == '1'"}]);
+        let more = json!({"reinvocationPolicy": again, "matchConditions": condition});
+        changing(
+            &server,
+            "p",
+            more,
+            json!([applied("Object{data: {'size': string(size(object.data) - (has(object.data.size) ? 1 : 0))}}")]),
+            json!({}),
+        )
+        .await;
+        let made = server.post(MAPS, map("a", json!({"k": "v"}))).await.expect(201).body;
+        assert_eq!(made["data"], json!({"k": "v", "marked": "yes", "size": expected}), "{again}");
+        let asked = teller.asked.lock().unwrap()[0].1["request"]["object"]["data"].clone();
+        assert_eq!(asked, json!({"k": "v", "size": "1"}), "policies are before webhooks");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_change_what_it_should_refuses_unless_that_is_to_be_ignored() {
+    let server = Server::start().await;
+    let atomic =
+        applied("Object{spec: Object.spec{template: Object.spec.template{}, selector: Object.spec.selector{matchLabels: {'a': 'b'}}}}");
+    let unknown = applied("Object{specs: Object.specs{a: 1}}");
+    let missing = applied("Object{data: {'x': params.data.x}}");
+    let params = json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}});
+    let reference = json!({"paramRef": {"name": "params", "parameterNotFoundAction": "Deny"}, "matchResources": {"objectSelector": {"matchLabels": {"on": "yes"}}}});
+    changing(&server, "missing", params, json!([missing]), reference).await;
+    let mut on = map("a", json!({"k": "v"}));
+    on["metadata"]["labels"] = json!({"on": "yes"});
+    let refused = server.post(MAPS, &on).await.refused(403, "Invalid");
+    assert!(
+        refused.starts_with("policy 'missing' with binding 'missing' denied request: ") && refused.contains("no params found"),
+        "{refused}"
+    );
+    server.post(MAPS, map("params", json!({"x": "from params"}))).await.expect(201);
+    assert_eq!(server.post(MAPS, &on).await.expect(201).body["data"]["x"], "from params");
+    changing(&server, "ignored", json!({"failurePolicy": "Ignore"}), json!([unknown.clone()]), json!({})).await;
+    server.post(MAPS, map("b", json!({}))).await.expect(201);
+    changing(&server, "unknown", json!({}), json!([unknown]), json!({})).await;
+    let refused = server.post(MAPS, map("c", json!({}))).await.refused(403, "Invalid");
+    assert!(
+        refused.contains("error applying patch: failed to convert patch object to typed object: .specs: field not declared"),
+        "{refused}"
+    );
+    let jobs = json!({"matchConstraints": {"resourceRules": [rule(&["CREATE"], &["jobs"])]}});
+    changing(&server, "atomic", jobs, json!([atomic]), json!({})).await;
+    let job = json!({"metadata": {"name": "j"}, "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}});
+    let refused = server.post("/apis/batch/v1/namespaces/default/jobs", job).await.refused(403, "Invalid");
+    assert!(refused.contains("may not mutate atomic arrays, maps or structs: .spec.selector"), "{refused}");
+    let wrong = json!({"metadata": {"name": "w"}, "spec": {"reinvocationPolicy": "Never", "matchConstraints": {"resourceRules": [rule(&["CREATE"], &["pods"])]},
+        "mutations": [applied("Object{spec: Object.other{}}")]}});
+    let refused = server.post(&format!("{GROUP}/mutatingadmissionpolicies"), wrong).await.refused(422, "Invalid");
+    assert!(refused.contains("spec.mutations[0].applyConfiguration.expression") && refused.contains("unexpected type name"), "{refused}");
+}
