@@ -76,8 +76,10 @@ fn types(expression: &IdedExpr) -> Vec<&str> {
 pub(super) fn no_object(expression: &IdedExpr) -> Option<String> {
     match &expression.expr {
         Expr::Struct(of) if of.type_name == OBJECT => None,
-        Expr::Struct(of) => Some(format!("must evaluate to Object, not to {}", of.type_name)),
-        Expr::List(_) | Expr::Map(_) | Expr::Literal(_) => Some("must evaluate to Object".to_owned()),
+        Expr::Struct(of) => Some(format!("must evaluate to Object but got {}", of.type_name)),
+        Expr::List(_) => Some("must evaluate to Object but got list".to_owned()),
+        Expr::Map(_) => Some("must evaluate to Object but got map".to_owned()),
+        Expr::Literal(_) => Some("must evaluate to Object but got a plain value".to_owned()),
         Expr::Call(call) if call.func_name == "_?_:_" => call.args.iter().skip(1).find_map(no_object),
         _ => None,
     }
