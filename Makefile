@@ -77,7 +77,7 @@ test: need tools ## Check and test everything
 	fi
 
 .PHONY: soak
-soak: need ## Kill servers, shims, programs and the way to the container engine at random for ten minutes; CONDUCTOR_TEST_SEED=N does the same again
+soak: need ## Kill servers, shims, programs, a container engine and the way to one at random for ten minutes; CONDUCTOR_TEST_SEED=N does the same again
 	CONDUCTOR_TEST_SOAK_SECONDS=$${CONDUCTOR_TEST_SOAK_SECONDS:-600} cargo test --locked -p conductor --test it -- soak:: --nocapture
 
 # What the fuzzer tries, and for how long.

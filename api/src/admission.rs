@@ -1,7 +1,8 @@
-//! Before something is stored: mutating webhooks may change it, then policies and validating webhooks may refuse it.
+//! Before something is stored: policies and webhooks may change it, then policies and webhooks may refuse it.
 //!
 //! What they say is `logic::admission`'s to work out; here are the objects that they need, and the calls.
 
+mod changes;
 mod policies;
 mod webhooks;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logic::admission::{Policy, Request, Resource, matching};
+use logic::patch::apply;
 use serde_json::{Value, json};
 
 use crate::followed::FromObjects;
@@ -18,6 +20,10 @@ use crate::status::Result;
 
 pub use webhooks::{Target, WebhookCaller};
 
+/// What is told when policies or webhooks left `managedFields` that cannot be read; those from before are kept.
+const UNREADABLE_OWNERS: &str = ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated \
+    mutating admission controller; please fix your requests";
+
 /// Everything that is asked before something is stored.
 #[derive(Clone, Default)]
 pub struct Asked {
@@ -25,21 +31,29 @@ pub struct Asked {
     bindings: BTreeMap<String, Arc<Value>>,
     validating: BTreeMap<String, Arc<Value>>,
     mutating: BTreeMap<String, Arc<Value>>,
+    mutating_policies: BTreeMap<String, Arc<Policy>>,
+    mutating_bindings: BTreeMap<String, Arc<Value>>,
 }
 
 impl FromObjects for Asked {
     const PREFIX: &'static str = "/admissionregistration.k8s.io/";
 
     fn set(&mut self, resource: &str, _: &str, name: &str, object: Option<&Value>) {
+        let policies = match resource {
+            "validatingadmissionpolicies" => Some(&mut self.policies),
+            "mutatingadmissionpolicies" => Some(&mut self.mutating_policies),
+            _ => None,
+        };
+        if let Some(into) = policies {
+            match object {
+                Some(object) => into.insert(name.to_owned(), Arc::new(Policy::read(object))),
+                None => into.remove(name),
+            };
+            return;
+        }
         let into = match resource {
-            "validatingadmissionpolicies" => {
-                match object {
-                    Some(object) => self.policies.insert(name.to_owned(), Arc::new(Policy::read(object))),
-                    None => self.policies.remove(name),
-                };
-                return;
-            }
             "validatingadmissionpolicybindings" => &mut self.bindings,
+            "mutatingadmissionpolicybindings" => &mut self.mutating_bindings,
             "validatingwebhookconfigurations" => &mut self.validating,
             "mutatingwebhookconfigurations" => &mut self.mutating,
             _ => return,
@@ -64,20 +78,31 @@ pub struct Aside {
 #[derive(Debug, Clone)]
 pub struct Notes(pub Vec<(String, String)>);
 
-/// Has mutating webhooks change a new or changed object; whether any did. Errors: what a webhook refuses or fails at.
+/// Whether there is anything that changes objects before they are stored.
+pub async fn may_change(call: &Call) -> Result<bool> {
+    Ok(call.server.admission.current(call.server.store.as_ref()).await?.may_change())
+}
+
+/// Has policies and webhooks change a new or changed object; whether any did. Its `managedFields` say who owns what without that;
+/// they may be changed too, but not into what nobody can read. Errors: what a webhook refuses, and what fails.
 pub async fn change(call: &Call, operation: &'static str, before: &Value, after: &mut Value, dry_run: bool) -> Result<bool> {
     let asked = call.server.admission.current(call.server.store.as_ref()).await?;
-    if asked.mutating.is_empty() {
+    if !asked.may_change() {
         return Ok(false);
     }
     let mut request = request(call, operation, before, after, dry_run).await?;
-    if matching::is_exempt(&request) || !webhooks::concern(&asked.mutating, &request) {
+    if matching::is_exempt(&request) || !asked.concerns(&request) {
         return Ok(false);
     }
     crate::admit::fill_in(&call.served, &mut request.object);
-    let changed = webhooks::change(call, &asked.mutating, &mut request).await?;
+    let changed = changes::change(call, &asked, &mut request).await?;
     if changed {
+        let owned = after.pointer_mut("/metadata/managedFields").map(Value::take).unwrap_or_default();
         *after = request.object;
+        if apply::entries(&after["metadata"]["managedFields"]).is_none() {
+            after["metadata"]["managedFields"] = owned;
+            call.tell(|told| told.warnings.push(UNREADABLE_OWNERS.to_owned()));
+        }
     }
     Ok(changed)
 }

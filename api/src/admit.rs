@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use logic::patch::core_types;
 use logic::patch::reading::{self, Reading, json_type};
-use logic::patch::tidy::tidy;
+use logic::patch::tidy::{tidy, without_always_there};
 use logic::schema::Findings;
 use model::{Kind, Problem, ProblemKind, check_label, check_subdomain, drop_nulls};
 use serde_json::{Value, json};
@@ -122,9 +122,38 @@ pub fn undecodable(kind: &Kind, why: &str) -> Status {
     Status::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {why}"))
 }
 
-/// Prepares a new object: name, identity, defaults. Returns what its writer meant, without what the server adds of its own.
-/// Errors: 422, and 500 for a resourceVersion, as Kubernetes answers it.
-pub fn new_object(served: &Served, object: &mut Value, now: Timestamp, uid: &str, suffix: &str) -> Result<Value> {
+/// Metadata that the server alone writes, beside what it gives a new object.
+const NOT_SENT: [&str; 5] = ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "managedFields"];
+
+/// What the writer of a new object means by what it sent: with what is filled in, without what the server adds of its own.
+pub fn meant(served: &Served, object: &Value) -> Value {
+    let mut meant = object.clone();
+    take_out(&mut meant["metadata"], &NOT_SENT);
+    without_status(served, &mut meant);
+    fill_in(served, &mut meant);
+    tidy_object(served, &mut meant);
+    if let Some(message) = served.message {
+        without_always_there(message, &mut meant);
+    }
+    meant
+}
+
+fn take_out(metadata: &mut Value, fields: &[&str]) {
+    for field in fields {
+        metadata[field] = Value::Null;
+    }
+    drop_nulls(metadata);
+}
+
+/// Takes out the status, where that is a resource of its own.
+fn without_status(served: &Served, object: &mut Value) {
+    if let Some(fields) = object.as_object_mut().filter(|_| served.kind.status) {
+        fields.shift_remove("status");
+    }
+}
+
+/// Prepares a new object: name, identity, defaults. Errors: 422, and 500 for a resourceVersion, as Kubernetes answers it.
+pub fn new_object(served: &Served, object: &mut Value, now: Timestamp, uid: &str, suffix: &str) -> Result<()> {
     let kind = &served.kind;
     if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty() && version != "0") {
         return Err(Status::unexplained("resourceVersion should not be set on objects to be created"));
@@ -136,18 +165,11 @@ pub fn new_object(served: &Served, object: &mut Value, now: Timestamp, uid: &str
     }
     metadata["uid"] = json!(uid);
     metadata["creationTimestamp"] = json!(timestamp(now));
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "managedFields"] {
-        metadata[field] = Value::Null;
-    }
     if kind.generation {
         metadata["generation"] = json!(1);
     }
-    drop_nulls(metadata);
-    if kind.status
-        && let Some(fields) = object.as_object_mut()
-    {
-        fields.shift_remove("status");
-    }
+    take_out(metadata, &NOT_SENT);
+    without_status(served, object);
     finish(served, None, object, Part::Main)
 }
 
@@ -179,7 +201,7 @@ pub fn changed_object(served: &Served, before: &Value, object: &mut Value, part:
         }
         drop_nulls(&mut object["metadata"]);
         drop_nulls(object);
-        return finish(served, Some(before), object, part).map(drop);
+        return finish(served, Some(before), object, part);
     }
     let old = &before["metadata"];
     if object["metadata"]["uid"].as_str().is_some_and(|uid| !uid.is_empty() && old["uid"] != uid) {
@@ -230,11 +252,10 @@ pub fn fill_in(served: &Served, object: &mut Value) {
     }
 }
 
-/// Fills in and checks an object. Returns what its writer meant, without what the server adds of its own.
-fn finish(served: &Served, before: Option<&Value>, object: &mut Value, part: Part) -> Result<Value> {
+/// Fills in and checks an object. Errors: 422.
+fn finish(served: &Served, before: Option<&Value>, object: &mut Value, part: Part) -> Result<()> {
     let kind = &served.kind;
     fill_in(served, object);
-    let meant = object.clone();
     (kind.complete)(object);
     tidy_object(served, object);
     let mut problems = name_problems(kind, &object["metadata"]);
@@ -254,7 +275,7 @@ fn finish(served: &Served, before: Option<&Value>, object: &mut Value, part: Par
         let found = custom.structural.problems(object, before);
         problems.extend(if part == Part::Status { of_status(found) } else { found });
     }
-    if problems.is_empty() { Ok(meant) } else { Err(invalid(kind, object, &problems)) }
+    if problems.is_empty() { Ok(()) } else { Err(invalid(kind, object, &problems)) }
 }
 
 /// Takes out what an object's JSON does not carry.

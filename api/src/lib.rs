@@ -39,6 +39,7 @@ mod verbs;
 
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use model::Clock;
 use model::metrics::Text;
@@ -73,7 +74,7 @@ struct Server {
     store: Arc<dyn Store>,
     kinds: definitions::Kinds,
     clock: Arc<dyn Clock>,
-    access: Access,
+    access: ArcSwap<Access>,
     policies: Followed<logic::rbac::Policy>,
     admission: Followed<admission::Asked>,
     webhooks: OnceLock<Arc<dyn WebhookCaller>>,
@@ -92,7 +93,7 @@ impl Api {
         let kinds = definitions::Kinds::new(model::KINDS.iter().map(|kind| kind()));
         let (policies, admission, load) = (Followed::default(), Followed::default(), Load::default());
         let (audit, webhooks, requests, numbers) = (OnceLock::new(), OnceLock::new(), Requests::default(), OnceLock::new());
-        let watching = Arc::default();
+        let (access, watching) = (ArcSwap::from_pointee(access), Arc::default());
         let server = Server { store, kinds, clock, access, policies, admission, webhooks, load, audit, requests, numbers, nodes, watching };
         Self { server: Arc::new(server) }
     }
@@ -109,6 +110,11 @@ impl Api {
     /// Serves this much from here on.
     pub fn limit(&self, limits: Limits) {
         self.server.load.limit(limits);
+    }
+
+    /// Lets these in from here on, and nobody else: whoever is no longer among them is refused at their next request.
+    pub fn let_in(&self, access: Access) {
+        self.server.access.store(Arc::new(access));
     }
 
     /// Has a line kept of each request that may change something. The first log that is named is used.

@@ -71,6 +71,16 @@ impl Status {
         refused
     }
 
+    /// 403: a policy could not change what is to be stored; Kubernetes calls that invalid and forbidden at a time.
+    pub fn refused_by_policy(kind: &Kind, name: &str, message: String) -> Self {
+        let causes = json!([{"message": message}]);
+        let mut refused = Self { reason: Cow::Borrowed("Invalid"), ..Self::new(403, "", message) }.about(kind, name);
+        if let Some(details) = &mut refused.details {
+            details["causes"] = causes;
+        }
+        refused
+    }
+
     /// A refusal in somebody else's words.
     pub fn refused_by(code: u16, reason: String, message: String) -> Self {
         Self { reason: Cow::Owned(reason), ..Self::new(code, "", message) }

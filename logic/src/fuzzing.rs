@@ -48,10 +48,17 @@ pub fn selectors(bytes: &[u8]) {
     }
 }
 
-/// An expression in CEL: read, checked against a schema, evaluated over values of every type.
+/// An expression in CEL: read, checked against a schema, evaluated over values of every type; also as one that may write out objects.
 pub fn rules(bytes: &[u8]) {
     let source = String::from_utf8_lossy(bytes);
-    let program = match Program::parse(&source) {
+    rule(&source, Program::parse(&source));
+    if ["Object", "JSONPatch", "jsonpatch"].into_iter().any(|word| source.contains(word)) {
+        rule(&source, Program::parse_making(&source, false));
+    }
+}
+
+fn rule(source: &str, program: Result<Program, String>) {
+    let program = match program {
         Ok(program) => program,
         Err(why) => return assert_ne!(why, rules::BROKEN, "{source}"),
     };
@@ -77,7 +84,8 @@ pub fn rules(bytes: &[u8]) {
         return;
     }
     let evaluated = program.evaluate(&variables, &mut Budget::new([&object]));
-    assert_ne!(evaluated.err().as_deref(), Some(rules::BROKEN), "{source}");
+    let made = evaluated.and_then(|value| rules::to_json(&value));
+    assert_ne!(made.err().as_deref(), Some(rules::BROKEN), "{source}");
 }
 
 /// A schema of a definition and an object, one JSON after the other.

@@ -38,20 +38,45 @@ pub fn validating_policy() -> Kind {
 /// The kind ValidatingAdmissionPolicyBinding, for [`crate::KINDS`].
 pub fn validating_policy_binding() -> Kind {
     Kind {
+        columns: binding_columns(),
+        default: default_binding,
+        validate: check::binding,
+        ..kind("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", |generator| {
+            generator.subschema_for::<api::ValidatingAdmissionPolicyBinding>()
+        })
+    }
+}
+
+/// The kind MutatingAdmissionPolicy, for [`crate::KINDS`].
+pub fn mutating_policy() -> Kind {
+    Kind {
         columns: vec![
             Column::name(),
-            Column::path("PolicyName", "string", ".spec.policyName", "The policy that it puts in force, and where"),
-            Column::computed("ParamRef", "string", param_ref_cell, "The objects that the expressions of the policy see as params"),
+            Column::computed("Mutations", "integer", |object, _| length(&object["spec"]["mutations"]), "How many mutations it has"),
+            Column::computed("ParamKind", "string", param_kind_cell, "The kind of the objects that its expressions see as params"),
             Column::age(),
         ],
         default: |object| {
             if object["spec"].is_object() {
-                default_matching(&mut object["spec"], "matchResources", "resourceRules");
+                default_to(&mut object["spec"], "failurePolicy", json!("Fail"));
+                default_matching(&mut object["spec"], "matchConstraints", "resourceRules");
             }
         },
-        validate: check::binding,
-        ..kind("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", |generator| {
-            generator.subschema_for::<api::ValidatingAdmissionPolicyBinding>()
+        validate: check::mutating_policy,
+        ..kind("MutatingAdmissionPolicy", "mutatingadmissionpolicies", |generator| {
+            generator.subschema_for::<api::MutatingAdmissionPolicy>()
+        })
+    }
+}
+
+/// The kind MutatingAdmissionPolicyBinding, for [`crate::KINDS`].
+pub fn mutating_policy_binding() -> Kind {
+    Kind {
+        columns: binding_columns(),
+        default: default_binding,
+        validate: check::mutating_binding,
+        ..kind("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", |generator| {
+            generator.subschema_for::<api::MutatingAdmissionPolicyBinding>()
         })
     }
 }
@@ -83,6 +108,21 @@ pub fn mutating_webhooks() -> Kind {
 fn kind(name: &str, plural: &str, schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema) -> Kind {
     let categories = vec!["api-extensions".into()];
     Kind { scope: Scope::Cluster, generation: true, keeps_unknown: true, categories, ..Kind::new(GROUP, "v1", name, plural, schema) }
+}
+
+fn binding_columns() -> Vec<Column> {
+    vec![
+        Column::name(),
+        Column::path("PolicyName", "string", ".spec.policyName", "The policy that it puts in force, and where"),
+        Column::computed("ParamRef", "string", param_ref_cell, "The objects that the expressions of the policy see as params"),
+        Column::age(),
+    ]
+}
+
+fn default_binding(object: &mut Value) {
+    if object["spec"].is_object() {
+        default_matching(&mut object["spec"], "matchResources", "resourceRules");
+    }
 }
 
 fn webhook_columns() -> Vec<Column> {

@@ -57,6 +57,8 @@ pub static KINDS: &[fn() -> Kind] = &[
     event::events_kind,
     custom_resource_definition::kind,
     lease::kind,
+    admission::mutating_policy,
+    admission::mutating_policy_binding,
     admission::mutating_webhooks,
     admission::validating_policy,
     admission::validating_policy_binding,

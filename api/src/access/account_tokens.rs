@@ -89,7 +89,7 @@ pub fn for_us(asked: &[String]) -> Option<Vec<String>> {
 /// The ServiceAccount that a token is of, and for which of the audiences asked for; `None` when it is not to be believed, is over,
 /// or the account, or the object that it is bound to, is gone.
 pub async fn user_of(server: &Server, token: &str, audiences: &[String]) -> Result<Option<(User, Vec<String>)>> {
-    let Some(claims) = server.access.account_key.as_ref().and_then(|key| key.verify(token)) else { return Ok(None) };
+    let Some(claims) = server.access.load().account_key.as_ref().and_then(|key| key.verify(token)) else { return Ok(None) };
     let Some(audiences) = believed(&claims, audiences, server.clock.now()) else { return Ok(None) };
     let Some((namespace, name)) = claims["sub"].as_str().and_then(account_of) else { return Ok(None) };
     let about = &claims["kubernetes.io"];

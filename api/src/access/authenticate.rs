@@ -18,7 +18,7 @@ pub async fn authenticate(server: &Server, headers: &HeaderMap) -> Result<User> 
 /// Whose a token is, and for which audiences it was made of those asked for; `None` for a token that is none of ours.
 /// Without audiences, it must be for this API.
 pub async fn of_token(server: &Server, token: &str, audiences: &[String]) -> Result<Option<(User, Vec<String>)>> {
-    if let Some(user) = server.access.tokens.get(&hash(token)) {
+    if let Some(user) = server.access.load().tokens.get(&hash(token)) {
         return Ok(account_tokens::for_us(audiences).map(|audiences| (user.clone(), audiences)));
     }
     if account_tokens::looks_like_one(token) {

@@ -38,7 +38,8 @@ pub async fn create(call: &Call) -> Result<Response> {
     if let Some((field, value)) = bound(call, &wanted, namespace, name).await? {
         about[field] = value;
     }
-    let Some(key) = call.server.access.account_key.as_ref().filter(|_| !dry_run) else {
+    let access = call.server.access.load_full();
+    let Some(key) = access.account_key.as_ref().filter(|_| !dry_run) else {
         return if dry_run {
             Ok(answered(call, accepted, &wanted, "", now))
         } else {

@@ -58,8 +58,8 @@ fn act(call: &Call, policy: &Policy, binding: &str, spec: &Value, finding: Findi
     refused
 }
 
-enum Parameters {
-    /// The policy has none.
+pub enum Parameters {
+    /// The policy has none, or its binding does not say which.
     None,
     /// The policy is to be held against the request with each of these.
     Some(Vec<Value>),
@@ -67,9 +67,10 @@ enum Parameters {
     Missing(String),
 }
 
-async fn parameters(call: &Call, policy: &Policy, binding: &Value, request: &Request) -> Result<Parameters> {
+/// What a policy is evaluated with, as a binding has it. Errors: those of the store.
+pub async fn parameters(call: &Call, policy: &Policy, binding: &Value, request: &Request) -> Result<Parameters> {
     let (kind, reference) = (&policy.param_kind, &binding["paramRef"]);
-    if !kind.is_object() {
+    if !kind.is_object() || !reference.is_object() {
         return Ok(Parameters::None);
     }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -79,9 +80,6 @@ async fn parameters(call: &Call, policy: &Policy, binding: &Value, request: &Req
     let Some(served) = found else {
         return Ok(Parameters::Missing(format!("failed to find resource referenced by paramKind: '{api_version}, Kind={name}'")));
     };
-    if !reference.is_object() {
-        return Ok(Parameters::Missing("the binding has no paramRef, though its policy has a paramKind".into()));
-    }
     let namespace = reference["namespace"].as_str().unwrap_or(&request.namespace);
     let namespace = Some(namespace).filter(|_| served.kind.is_namespaced());
     let store = &call.server.store;

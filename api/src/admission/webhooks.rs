@@ -38,13 +38,9 @@ pub trait WebhookCaller: Send + Sync + 'static {
 
 type Configurations = BTreeMap<String, Arc<Value>>;
 
-fn each(configurations: &Configurations) -> impl Iterator<Item = &Value> {
+/// Every webhook, in the order of its configuration's name.
+pub fn each(configurations: &Configurations) -> impl Iterator<Item = &Value> {
     configurations.values().flat_map(|configuration| configuration["webhooks"].as_array().into_iter().flatten())
-}
-
-/// Whether any webhook concerns a request.
-pub fn concern(configurations: &Configurations, request: &Request) -> bool {
-    each(configurations).any(|webhook| matching::matched(webhook, "rules", false, request).is_some())
 }
 
 /// Asks validating webhooks, all at a time. Errors: the first refusal in the order of their names.
@@ -53,26 +49,8 @@ pub async fn validate(call: &Call, configurations: &Configurations, request: &Re
     join_all(asked).await.into_iter().try_for_each(|answer| answer.map(|_| ()))
 }
 
-/// Has mutating webhooks change the object of a request, one after another; once more those that asked for it when another
-/// changed the object after them. Whether the object changed.
-pub async fn change(call: &Call, configurations: &Configurations, request: &mut Request) -> Result<bool> {
-    let first = request.object.clone();
-    let mut seen = Vec::new();
-    for webhook in each(configurations) {
-        if apply(call, webhook, request).await? {
-            seen.push((webhook, request.object.clone()));
-        }
-    }
-    for (webhook, left) in seen {
-        if webhook["reinvocationPolicy"] == "IfNeeded" && left != request.object {
-            apply(call, webhook, request).await?;
-        }
-    }
-    Ok(request.object != first)
-}
-
 /// Asks one mutating webhook and does as it says; whether it was asked.
-async fn apply(call: &Call, webhook: &Value, request: &mut Request) -> Result<bool> {
+pub async fn apply(call: &Call, webhook: &Value, request: &mut Request) -> Result<bool> {
     let Some(patch) = ask(call, webhook, request, true).await? else { return Ok(false) };
     if patch.is_null() || !request.object.is_object() {
         return Ok(true);

@@ -7,14 +7,14 @@ use model::{Kind, Problem};
 use serde_json::{Value, json};
 use store::Entry;
 
-use super::create::{keep, suffix};
+use super::create::{finish, keep};
 use super::read::respond;
 use super::update::{change_owned, named, sent_version};
 use crate::admit::Part;
 use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admission, admit, body, owners};
+use crate::{admit, body, owners};
 
 /// Applies an object, or its status: creates it where it is absent. Errors: 400, 404 for the status of what is not there,
 /// 409 for a field that another owns or an older version, 422, and 500 for what does not fit the schema, as Kubernetes has it.
@@ -92,12 +92,7 @@ async fn created(call: &Call, wanted: &Value, dry_run: bool) -> Result<Entry> {
         object["metadata"][field] = wanted["metadata"][field].clone();
     }
     admit::shape(served, &mut object, FieldValidation::Ignore)?;
-    if admission::change(call, "CREATE", &Value::Null, &mut object, dry_run).await? {
-        admit::shape(served, &mut object, FieldValidation::Ignore)?;
-    }
-    let uid = uuid::Uuid::new_v4().to_string();
-    admit::new_object(served, &mut object, call.server.clock.now(), &uid, &suffix(&uid))?;
-    object["metadata"]["managedFields"] = apply::to_value(&applied.entries);
+    finish(call, &mut object, apply::to_value(&applied.entries), dry_run).await?;
     keep(call, name, object, dry_run).await
 }
 

@@ -2,7 +2,6 @@
 
 use axum::response::Response;
 use http::StatusCode;
-use logic::patch::tidy::without_always_there;
 use model::Kind;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -25,21 +24,27 @@ pub async fn create(call: &Call) -> Result<Response> {
     admit::place(kind, &call.place, &mut object)?;
     let twice = body::duplicates(&call.headers, &call.body);
     let warnings = admit::shape_of(served, &mut object, mode, &twice)?;
-    if admission::change(call, "CREATE", &Value::Null, &mut object, dry_run).await? {
-        admit::shape(served, &mut object, FieldValidation::Ignore)?;
-    }
-    let uid = uuid::Uuid::new_v4().to_string();
-    let mut meant = admit::new_object(served, &mut object, call.server.clock.now(), &uid, &suffix(&uid))?;
-    admit::tidy_object(served, &mut meant);
-    if let Some(message) = served.message {
-        without_always_there(message, &mut meant);
-    }
-    object["metadata"]["managedFields"] = owners::created(call, &meant);
+    let owned = owners::created(call, &admit::meant(served, &object));
+    finish(call, &mut object, owned, dry_run).await?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let entry = keep(call, &name, object, dry_run).await?;
     let mut response = respond(call, accepted, StatusCode::CREATED, &entry);
     answer::warn(&mut response, &warnings);
     Ok(response)
+}
+
+/// Has webhooks change a new object, and prepares what comes of that. `owned` is who owns what before that: what webhooks change
+/// belongs to nobody. Errors: what a webhook refuses or fails at, and 422.
+pub(super) async fn finish(call: &Call, object: &mut Value, owned: Value, dry_run: bool) -> Result<()> {
+    object["metadata"]["managedFields"] = owned;
+    if admission::change(call, "CREATE", &Value::Null, object, dry_run).await? {
+        admit::shape(&call.served, object, FieldValidation::Ignore)?;
+    }
+    let owned = object["metadata"]["managedFields"].take();
+    let uid = uuid::Uuid::new_v4().to_string();
+    admit::new_object(&call.served, object, call.server.clock.now(), &uid, &suffix(&uid))?;
+    object["metadata"]["managedFields"] = owned;
+    Ok(())
 }
 
 pub(super) async fn keep(call: &Call, name: &str, object: Value, dry_run: bool) -> Result<Entry> {

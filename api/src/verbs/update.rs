@@ -146,15 +146,25 @@ pub async fn change_owned(
         let before = call.served.read(&entry);
         let (mut after, owned) = make(&before)?;
         let sent = after["metadata"]["managedFields"].take();
-        if !is_other && admission::change(call, "UPDATE", &before, &mut after, dry_run).await? {
-            admit::shape(&call.served, &mut after, FieldValidation::Ignore)?;
+        let mut shown = (!is_other && admission::may_change(call).await?).then(|| after.clone());
+        let mut prepared = admit::changed_object(&call.served, &before, &mut after, part);
+        // What webhooks change belongs to nobody.
+        after["metadata"]["managedFields"] = owned.unwrap_or_else(|| owners::updated(call, &before, &after, &sent));
+        if let Some(shown) = &mut shown {
+            shown["metadata"]["managedFields"] = after["metadata"]["managedFields"].clone();
+            if admission::change(call, "UPDATE", &before, shown, dry_run).await? {
+                admit::shape(&call.served, shown, FieldValidation::Ignore)?;
+                let owned = shown["metadata"]["managedFields"].take();
+                after = shown.take();
+                prepared = admit::changed_object(&call.served, &before, &mut after, part);
+                after["metadata"]["managedFields"] = owned;
+            }
         }
-        admit::changed_object(&call.served, &before, &mut after, part)?;
+        prepared?;
         access::check_grant(call, &before, &after).await?;
         if call.place.subresource.as_deref() != Some("binding") {
             admission::validate(call, "UPDATE", &before, &after, dry_run).await?;
         }
-        after["metadata"]["managedFields"] = owned.unwrap_or_else(|| owners::updated(call, &before, &after, &sent));
         match store_change(call, &entry, &before, after, dry_run).await {
             Err(error @ Error::Conflict { .. }) if is_redefined(&error) => return Err(error.into()),
             Err(Error::Conflict { .. }) if version.is_none() => {}

@@ -94,6 +94,18 @@ impl WebhookCaller for Teller {
                 let patch = json!([{"op": "add", "path": "/data/marked", "value": "yes"}]).to_string();
                 json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(patch), "warnings": ["marked"]})
             }
+            "own" => {
+                let taken = json!([{"op": "replace", "path": "/metadata/managedFields/0/manager", "value": "hook"}]).to_string();
+                json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(taken)})
+            }
+            "spoil" => {
+                let spoilt = json!([{"op": "replace", "path": "/metadata/managedFields", "value": [{"operation": "Stolen"}]}]).to_string();
+                json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(spoilt)})
+            }
+            "name" => {
+                let named = json!([{"op": "add", "path": "/data", "value": {"right": "1"}}]).to_string();
+                json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(named)})
+            }
             _ => json!({"uid": uid, "allowed": true}),
         };
         Ok(json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response}).to_string().into())
@@ -141,4 +153,176 @@ async fn a_webhook_that_is_away_refuses_unless_that_is_to_be_ignored() {
     assert!(why.contains("failed calling webhook \"service.example.dev\"") && why.contains("no Service of that name routes"), "{why}");
     server.delete(&format!("{GROUP}/validatingwebhookconfigurations/service")).await.expect(200);
     server.post(MAPS, map("b", json!({}))).await.expect(201);
+}
+
+/// Who owns which keys of a ConfigMap's data.
+fn owners(object: &Value) -> Vec<(String, Vec<String>)> {
+    let keys = |entry: &Value| entry["fieldsV1"]["f:data"].as_object().into_iter().flat_map(|keys| keys.keys().cloned()).collect();
+    let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    entries.iter().map(|entry| (entry["manager"].as_str().unwrap().to_owned(), keys(entry))).collect()
+}
+
+fn own(manager: &str, keys: &[&str]) -> (String, Vec<String>) {
+    (manager.to_owned(), keys.iter().map(ToString::to_string).collect())
+}
+
+#[tokio::test]
+async fn what_a_webhook_changes_belongs_to_nobody() {
+    let (server, teller) = (Server::start().await, Arc::new(Teller::default()));
+    server.api.call_webhooks_by(teller.clone());
+    let rules = json!({"rules": [rule(&["CREATE", "UPDATE"], &["configmaps"])]});
+    webhook(&server, "MutatingWebhookConfiguration", "mark", rules.clone()).await;
+    let made = server.post(&format!("{MAPS}?fieldManager=jane"), map("a", json!({"k": "v"}))).await.expect(201).body;
+    assert_eq!((&made["data"]["marked"], owners(&made)), (&json!("yes"), vec![own("jane", &[".", "f:k"])]));
+    let asked = teller.asked.lock().unwrap()[0].1["request"]["object"].clone();
+    assert_eq!(owners(&asked), owners(&made), "webhooks are shown who owns what");
+    let uri = |name: &str, manager: &str| format!("{MAPS}/{name}?fieldManager={manager}");
+    server.merge(&uri("a", "joe"), json!({"data": {"marked": null, "x": "1"}})).await.expect(200);
+    let mut changed = server.merge(&uri("a", "joe"), json!({"data": {"marked": "no", "y": "1"}})).await.expect(200).body;
+    let expected = [own("jane", &[".", "f:k"]), own("joe", &["f:marked", "f:x", "f:y"])];
+    assert_eq!((&changed["data"]["marked"], owners(&changed)), (&json!("yes"), expected.to_vec()), "what was asked for is owned");
+    changed["data"] = json!({"k": "v", "z": "1"});
+    let replaced = server.put(&uri("a", "jim"), changed).await.expect(200).body;
+    let expected = vec![own("jane", &[".", "f:k"]), own("jim", &["f:z"])];
+    assert_eq!((&replaced["data"]["marked"], owners(&replaced)), (&json!("yes"), expected));
+    for data in [json!({"k": "v"}), json!({"k": "w"})] {
+        let applied = server.send("PATCH", &uri("b", "jane"), "application/apply-patch+yaml", map("b", data).to_string()).await.body;
+        assert_eq!((&applied["data"]["marked"], owners(&applied)), (&json!("yes"), vec![own("jane", &["f:k"])]));
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_may_say_who_owns_what_but_not_so_that_nobody_can_read_it() {
+    let (server, teller) = (Server::start().await, Arc::new(Teller::default()));
+    server.api.call_webhooks_by(teller);
+    let rules = json!({"rules": [rule(&["CREATE", "UPDATE"], &["configmaps"])]});
+    webhook(&server, "MutatingWebhookConfiguration", "own", rules.clone()).await;
+    let made = server.post(&format!("{MAPS}?fieldManager=jane"), map("a", json!({"k": "v"}))).await.expect(201).body;
+    assert_eq!(owners(&made), [own("hook", &[".", "f:k"])]);
+    server.delete(&format!("{GROUP}/mutatingwebhookconfigurations/own")).await.expect(200);
+    webhook(&server, "MutatingWebhookConfiguration", "spoil", rules).await;
+    let changed = server.merge(&format!("{MAPS}/a?fieldManager=joe"), json!({"data": {"x": "1"}})).await.expect(200);
+    assert_eq!(owners(&changed.body), [own("hook", &[".", "f:k"]), own("joe", &["f:x"])]);
+    assert!(changed.warnings[0].contains(".metadata.managedFields was in an invalid state after admission"), "{:?}", changed.warnings);
+}
+
+#[tokio::test]
+async fn a_webhook_may_mend_what_would_be_refused() {
+    let (server, teller) = (Server::start().await, Arc::new(Teller::default()));
+    server.api.call_webhooks_by(teller);
+    server.post(MAPS, map("a", json!({"k": "v"}))).await.expect(201);
+    let wrong = json!({"data": {"no key": "1"}});
+    server.merge(&format!("{MAPS}/a"), wrong.clone()).await.refused(422, "Invalid");
+    server.post(MAPS, map("b", wrong["data"].clone())).await.refused(422, "Invalid");
+    let rules = json!({"rules": [rule(&["CREATE", "UPDATE"], &["configmaps"])]});
+    webhook(&server, "MutatingWebhookConfiguration", "name", rules).await;
+    for answer in [server.merge(&format!("{MAPS}/a"), wrong.clone()).await, server.post(MAPS, map("b", wrong["data"].clone())).await] {
+        assert_eq!(answer.body["data"], json!({"right": "1"}), "{}", answer.body);
+    }
+}
+
+/// Puts a policy in force that makes these changes to ConfigMaps.
+async fn changing(server: &Server, name: &str, more: Value, mutations: Value, binding: Value) {
+    let object = |kind: &str, spec: &Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let constraints = json!({"resourceRules": [rule(&["CREATE", "UPDATE"], &["configmaps"])]});
+    let mut spec = json!({"matchConstraints": constraints, "reinvocationPolicy": "Never", "mutations": mutations});
+    for (field, value) in more.as_object().unwrap() {
+        spec[field] = value.clone();
+    }
+    server.post(&format!("{GROUP}/mutatingadmissionpolicies"), object("MutatingAdmissionPolicy", &spec)).await.expect(201);
+    let mut bound = json!({"policyName": name});
+    for (field, value) in binding.as_object().unwrap() {
+        bound[field] = value.clone();
+    }
+    server.post(&format!("{GROUP}/mutatingadmissionpolicybindings"), object("MutatingAdmissionPolicyBinding", &bound)).await.expect(201);
+}
+
+fn applied(expression: &str) -> Value {
+    json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}})
+}
+
+fn patched(expression: &str) -> Value {
+    json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}})
+}
+
+#[tokio::test]
+async fn a_policy_changes_what_is_stored_from_its_binding_on_and_owns_nothing() {
+    let server = Server::start().await;
+    let mutations = json!([
+        applied("Object{metadata: Object.metadata{labels: {'by': request.userInfo.username}}}"),
+        patched("[JSONPatch{op: 'add', path: '/data/' + jsonpatch.escapeKey('size'), value: string(size(object.data))}]"),
+    ]);
+    changing(&server, "p", json!({}), mutations, json!({})).await;
+    let made = server.post(&format!("{MAPS}?fieldManager=jane"), map("a", json!({"k": "v"}))).await.expect(201).body;
+    assert_eq!((&made["metadata"]["labels"], &made["data"]), (&json!({"by": "admin"}), &json!({"k": "v", "size": "1"})));
+    assert_eq!(owners(&made), [own("jane", &[".", "f:k"])]);
+    assert!(!made["metadata"]["managedFields"].to_string().contains("f:labels"), "{made}");
+    let changed = server.merge(&format!("{MAPS}/a"), json!({"data": {"x": "y"}})).await.expect(200).body;
+    assert_eq!(changed["data"], json!({"k": "v", "size": "3", "x": "y"}));
+    assert_eq!(server.get(&format!("{MAPS}/a")).await.body["data"], changed["data"]);
+    server.delete(&format!("{MAPS}/a")).await.expect(200);
+    server.delete(&format!("{GROUP}/mutatingadmissionpolicybindings/p")).await.expect(200);
+    let made = server.post(MAPS, map("a", json!({"k": "v"}))).await.expect(201).body;
+    assert_eq!((&made["metadata"]["labels"], &made["data"]), (&Value::Null, &json!({"k": "v"})));
+}
+
+#[tokio::test]
+async fn a_policy_is_asked_again_when_a_webhook_changed_the_object_after_it() {
+    for (again, expected) in [("IfNeeded", "2"), ("Never", "1")] {
+        let (server, teller) = (Server::start().await, Arc::new(Teller::default()));
+        server.api.call_webhooks_by(teller.clone());
+        webhook(&server, "MutatingWebhookConfiguration", "mark", json!({})).await;
+        let condition = json!([{"name": "c", "expression": "!has(object.data.size) || object.data.size == '1'"}]);
+        let more = json!({"reinvocationPolicy": again, "matchConditions": condition});
+        changing(
+            &server,
+            "p",
+            more,
+            json!([applied("Object{data: {'size': string(size(object.data) - (has(object.data.size) ? 1 : 0))}}")]),
+            json!({}),
+        )
+        .await;
+        let made = server.post(MAPS, map("a", json!({"k": "v"}))).await.expect(201).body;
+        assert_eq!(made["data"], json!({"k": "v", "marked": "yes", "size": expected}), "{again}");
+        let asked = teller.asked.lock().unwrap()[0].1["request"]["object"]["data"].clone();
+        assert_eq!(asked, json!({"k": "v", "size": "1"}), "policies are before webhooks");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_change_what_it_should_refuses_unless_that_is_to_be_ignored() {
+    let server = Server::start().await;
+    let atomic =
+        applied("Object{spec: Object.spec{template: Object.spec.template{}, selector: Object.spec.selector{matchLabels: {'a': 'b'}}}}");
+    let unknown = applied("Object{specs: Object.specs{a: 1}}");
+    let missing = applied("Object{data: {'x': params.data.x}}");
+    let params = json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}});
+    let reference = json!({"paramRef": {"name": "params", "parameterNotFoundAction": "Deny"}, "matchResources": {"objectSelector": {"matchLabels": {"on": "yes"}}}});
+    changing(&server, "missing", params, json!([missing]), reference).await;
+    let mut on = map("a", json!({"k": "v"}));
+    on["metadata"]["labels"] = json!({"on": "yes"});
+    let refused = server.post(MAPS, &on).await.refused(403, "Invalid");
+    assert!(
+        refused.starts_with("policy 'missing' with binding 'missing' denied request: ") && refused.contains("no params found"),
+        "{refused}"
+    );
+    server.post(MAPS, map("params", json!({"x": "from params"}))).await.expect(201);
+    assert_eq!(server.post(MAPS, &on).await.expect(201).body["data"]["x"], "from params");
+    changing(&server, "ignored", json!({"failurePolicy": "Ignore"}), json!([unknown.clone()]), json!({})).await;
+    server.post(MAPS, map("b", json!({}))).await.expect(201);
+    changing(&server, "unknown", json!({}), json!([unknown]), json!({})).await;
+    let refused = server.post(MAPS, map("c", json!({}))).await.refused(403, "Invalid");
+    assert!(
+        refused.contains("error applying patch: failed to convert patch object to typed object: .specs: field not declared"),
+        "{refused}"
+    );
+    let jobs = json!({"matchConstraints": {"resourceRules": [rule(&["CREATE"], &["jobs"])]}});
+    changing(&server, "atomic", jobs, json!([atomic]), json!({})).await;
+    let job = json!({"metadata": {"name": "j"}, "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}});
+    let refused = server.post("/apis/batch/v1/namespaces/default/jobs", job).await.refused(403, "Invalid");
+    assert!(refused.contains("may not mutate atomic arrays, maps or structs: .spec.selector"), "{refused}");
+    let wrong = json!({"metadata": {"name": "w"}, "spec": {"reinvocationPolicy": "Never", "matchConstraints": {"resourceRules": [rule(&["CREATE"], &["pods"])]},
+        "mutations": [applied("Object{spec: Object.other{}}")]}});
+    let refused = server.post(&format!("{GROUP}/mutatingadmissionpolicies"), wrong).await.refused(422, "Invalid");
+    assert!(refused.contains("spec.mutations[0].applyConfiguration.expression") && refused.contains("unexpected type name"), "{refused}");
 }

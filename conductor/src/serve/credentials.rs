@@ -11,16 +11,17 @@ use serde_json::json;
 
 use crate::paths;
 
-/// The tokens that are taken: the administrator's, kept in the data directory, and those of a file.
-pub fn access(data: &Path, token_file: Option<&Path>) -> Result<Access> {
-    let mut access = Access::default().with_token(&admin_token(data)?, User::master("admin")).with_account_key(account_key(data)?);
-    if let Some(file) = token_file {
-        let text = std::fs::read_to_string(file).with_context(|| format!("--token-file: cannot read {}", file.display()))?;
-        for (token, user) in token_lines(&text).with_context(|| format!("--token-file {}", file.display()))? {
-            access = access.with_token(&token, user);
-        }
-    }
-    Ok(access)
+/// Who is always let in: the administrator, whose token is kept in the data directory, and ServiceAccounts.
+pub fn access(data: &Path) -> Result<Access> {
+    Ok(Access::default().with_token(&admin_token(data)?, User::master("admin")).with_account_key(account_key(data)?))
+}
+
+/// Lets in those whose tokens are in a file, too. Errors name the file and the line.
+pub fn with_token_file(access: Access, file: Option<&Path>) -> Result<Access> {
+    let Some(file) = file else { return Ok(access) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("--token-file: cannot read {}", file.display()))?;
+    let tokens = token_lines(&text).with_context(|| format!("--token-file {}", file.display()))?;
+    Ok(tokens.into_iter().fold(access, |access, (token, user)| access.with_token(&token, user)))
 }
 
 /// The key that signs tokens of ServiceAccounts, made at the first start and kept.

@@ -57,7 +57,8 @@ pub async fn serve(flags: Flags) -> Result<()> {
     let http_listener = handed.take_or_bind("http", settings.http).await?;
     let (api_address, http_address) = (api_listener.local_addr()?, http_listener.local_addr()?);
     let identity = pki::Identity::load_or_make(&data.join("pki"), api_address.ip())?;
-    let access = credentials::access(data, settings.token_file.as_deref())?;
+    let always = credentials::access(data)?;
+    let access = credentials::with_token_file(always.clone(), settings.token_file.as_deref())?;
     let parts = wiring::assemble(&settings, Arc::clone(&stored) as Arc<dyn Store>, access, http_listener).await?;
     if settings.audit_bytes > 0 {
         let bounds = audit::Bounds { bytes: settings.audit_bytes, files: settings.audit_files };
@@ -66,7 +67,7 @@ pub async fn serve(flags: Flags) -> Result<()> {
     parts.api.limit(reload::limits(&settings));
     parts.tell_numbers(Arc::clone(&stored));
     let watched = parts.api.clone();
-    let reload = reload::Reload::new(flags, effective, level, parts.api.clone());
+    let reload = reload::Reload::new(flags, effective, level, parts.api.clone(), always);
     let stop = CancellationToken::new();
     let socket = listen::unix(&paths::socket(data))?;
     let most = settings.api_connections;

@@ -1,8 +1,10 @@
 //! SIGHUP: the settings are read again, and what can change while the server runs does.
 
-use api::Api;
+use anyhow::Result;
+use api::{Access, Api};
 use tokio::signal::unix::Signal;
 
+use super::credentials;
 use super::logging::Level;
 use crate::settings::{Effective, Environment, Flags, Settings};
 
@@ -12,6 +14,8 @@ pub struct Reload {
     effective: Effective,
     level: Level,
     api: Api,
+    /// Who is let in whatever the settings say.
+    always: Access,
 }
 
 /// How much the API serves each client by these settings.
@@ -22,15 +26,15 @@ pub fn limits(settings: &Settings) -> api::Limits {
 
 impl Reload {
     /// What was read at the start, and what it applies to.
-    pub fn new(flags: Flags, effective: Effective, level: Level, api: Api) -> Self {
-        Self { flags, effective, level, api }
+    pub fn new(flags: Flags, effective: Effective, level: Level, api: Api, always: Access) -> Self {
+        Self { flags, effective, level, api, always }
     }
 
     /// Reads the settings again at each signal, for as long as it is awaited.
     pub async fn run(mut self, mut signals: Signal) {
         while signals.recv().await.is_some() {
-            match Effective::read(&self.flags, &Environment::read()) {
-                Ok(read) => self.apply(read),
+            match self.read() {
+                Ok((read, access)) => self.apply(read, access),
                 Err(error) => {
                     tracing::error!(error = %format!("{error:#}"), "the settings were read again and are refused; all stays as it was")
                 }
@@ -38,12 +42,23 @@ impl Reload {
         }
     }
 
-    fn apply(&mut self, read: Effective) {
+    /// The settings as they are now, and who is let in by them.
+    fn read(&self) -> Result<(Effective, Access)> {
+        let read = Effective::read(&self.flags, &Environment::read())?;
+        let access = credentials::with_token_file(self.always.clone(), read.settings().token_file.as_deref())?;
+        Ok((read, access))
+    }
+
+    fn apply(&mut self, read: Effective, access: Access) {
         let (changed, settings) = (self.effective.changed(&read), read.settings());
         if changed.is_empty() {
             tracing::info!("the settings were read again; none has changed");
         }
         self.api.limit(limits(&settings));
+        self.api.let_in(access);
+        if let Some(file) = &settings.token_file {
+            tracing::info!(file = %file.display(), "the tokens were read again and are in force");
+        }
         if let Err(error) = self.level.set(&settings.log_level) {
             tracing::error!(error = %format!("{error:#}"), "the log level stays as it was");
         }

@@ -152,7 +152,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("data", Form::Path, || Some(Value::Path(paths::default_data_dir())), "Directory of everything the server keeps"),
     setting("api", Form::Address, || local(6443), "Address of the control API (HTTPS); port 0 takes any free one"),
     setting("http", Form::Address, || local(8080), "Address at which Services are reached (HTTP); port 0 takes any free one"),
-    setting("token-file", Form::Path, || None, "File of bearer tokens: lines of token,user,uid,\"group,group\""),
+    setting("token-file", Form::Path, || None, "File of bearer tokens: lines of token,user,uid,\"group,group\"").reloads(),
     setting(
         "secrets-key",
         Form::Path,

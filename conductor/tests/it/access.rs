@@ -19,13 +19,13 @@ fn said(server: &Server, args: &[&str]) -> String {
 }
 
 /// A client by a kubeconfig that `conductor kubeconfig` makes with these arguments.
-async fn client(server: &Server, args: &[&str]) -> Client {
+pub async fn client(server: &Server, args: &[&str]) -> Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kubeconfig = Kubeconfig::from_yaml(&said(server, &[&["kubeconfig"], args].concat())).unwrap();
     Client::try_from(kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()).unwrap()
 }
 
-fn code<T>(result: &Result<T, Error>) -> u16 {
+pub fn code<T>(result: &Result<T, Error>) -> u16 {
     match result {
         Ok(_) => 200,
         Err(Error::Api(status)) => status.code,

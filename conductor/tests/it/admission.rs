@@ -124,3 +124,60 @@ spec: {policyName: small, validationActions: [Deny], matchResources: {namespaceS
     kubectl.good("delete -f binding.yaml", "deleted");
     kubectl.good("patch configmap one --type=merge -p {\"data\":{\"c\":\"d\"}}", "patched");
 }
+
+#[test]
+fn a_policy_that_changes_pods_is_made_and_taken_away_with_kubectl() {
+    let Some(path) = kubectl() else { return };
+    let kubectl = Kubectl { path, server: Server::start() };
+    // As Kubernetes' own pages have it.
+    let policy = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata: {name: sidecar-policy.example.com}
+spec:
+  matchConstraints:
+    resourceRules: [{apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["pods"]}]
+  matchConditions:
+  - name: does-not-already-have-sidecar
+    expression: "!object.spec.?initContainers.orValue([]).exists(ic, ic.name == \"mesh-proxy\")"
+  failurePolicy: Fail
+  reinvocationPolicy: IfNeeded
+  mutations:
+  - patchType: "ApplyConfiguration"
+    applyConfiguration:
+      expression: >
+        Object{
+          spec: Object.spec{
+            initContainers: [
+              Object.spec.initContainers{
+                name: "mesh-proxy",
+                image: "mesh/proxy:v1.0.0",
+                restartPolicy: "Always"
+              }
+            ]
+          }
+        }
+"#;
+    let binding = "
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata: {name: sidecar-binding.example.com}
+spec: {policyName: sidecar-policy.example.com}
+";
+    kubectl.write("policy.yaml", policy);
+    kubectl.write("binding.yaml", binding);
+    kubectl.good(
+        "apply -f policy.yaml -f binding.yaml",
+        "mutatingadmissionpolicybinding.admissionregistration.k8s.io/sidecar-binding.example.com created",
+    );
+    kubectl.good("get mutatingadmissionpolicies", "MUTATIONS");
+    kubectl.good("run a --image=none", "created");
+    kubectl
+        .good("get pod a -o jsonpath={.spec.initContainers[*].name}={.spec.initContainers[*].imagePullPolicy}", "mesh-proxy=IfNotPresent");
+    kubectl.write("bad.yaml", &policy.replace("Object.spec.initContainers{", "Object.spec.containers{"));
+    kubectl.bad("apply -f bad.yaml", "unexpected type name \"Object.spec.containers\", expected \"Object.spec.initContainers\"");
+    kubectl.good("delete -f binding.yaml", "deleted");
+    kubectl.good("run b --image=none", "created");
+    let unchanged = kubectl.good("get pod b -o jsonpath=containers={.spec.initContainers}", "containers=");
+    assert_eq!(unchanged.trim(), "containers=");
+}

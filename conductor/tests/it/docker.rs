@@ -16,6 +16,11 @@ use serde_json::{Value, json};
 use crate::load::{Load, get};
 use crate::server::{CONDUCTOR, Server, change, create, phase, shop, until};
 
+/// Where the machine's engine is.
+pub fn address_of_machine() -> String {
+    std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into())
+}
+
 /// The engine, an image of the example program in it, and what ran of it; all of it goes at the end.
 pub struct Engine {
     pub client: bollard::Docker,
@@ -24,10 +29,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// `None` where no engine answers, which is said.
+    /// The machine's. `None` where no engine answers, which is said.
     pub async fn find(server: &Server) -> Option<Self> {
-        let address = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
-        let client = bollard::Docker::connect_with_unix(&address, 60, bollard::API_DEFAULT_VERSION).ok();
+        Self::at(&address_of_machine(), server).await
+    }
+
+    /// That at an address. `None` where no engine answers, which is said.
+    pub async fn at(address: &str, server: &Server) -> Option<Self> {
+        let client = bollard::Docker::connect_with_unix(address, 60, bollard::API_DEFAULT_VERSION).ok();
         let client = match client {
             Some(client) => client.negotiate_version().await.ok(),
             None => None,

@@ -5,6 +5,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::access::{client, code};
 use crate::server::{Server, until};
 
 #[tokio::test]
@@ -29,6 +30,43 @@ async fn what_can_change_does_at_sighup_and_the_rest_is_told() {
     .await;
     assert!(!server.log().contains("\"level\":\"DEBUG\""));
     reread("log-level = \"debug\"\n", &["\"level\":\"DEBUG\""]).await;
+}
+
+#[tokio::test]
+async fn the_file_of_tokens_is_read_again_at_sighup() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (settings, tokens, others) = (path("conductor.toml"), path("tokens"), path("others"));
+    fs::write(&settings, format!("token-file = {tokens:?}\n")).unwrap();
+    fs::write(&tokens, "old,jane,1\n").unwrap();
+    let server = Server::start_with(&[("CONDUCTOR_CONFIG", &settings)]);
+    let answer = async |token: &str| code(&client(&server, &["--token", token]).await.list_core_api_versions().await);
+    let becomes = async |token: &str, code: u16| until((token, code), || async { answer(token).await == code }).await;
+    assert_eq!((answer("old").await, answer("new").await), (200, 401));
+    fs::write(&tokens, "new,joe,2\n").unwrap();
+    assert_eq!(answer("new").await, 401, "nothing is read without a signal");
+    server.signal(Signal::SIGHUP);
+    becomes("new", 200).await;
+    assert_eq!(answer("old").await, 401);
+    server.client().await.list_core_api_versions().await.unwrap();
+    let refused = async |expected: &str| {
+        server.signal(Signal::SIGHUP);
+        until(expected, || async { server.log().contains(expected) }).await;
+        assert_eq!((answer("old").await, answer("new").await), (401, 200), "what was in force stays so");
+    };
+    fs::write(&tokens, "old,jane,1\nbroken\n").unwrap();
+    refused("line 2: expected token,user,uid").await;
+    fs::remove_file(&tokens).unwrap();
+    refused(&format!("--token-file: cannot read {tokens}")).await;
+    assert!(server.log().contains("all stays as it was"), "{}", server.log());
+    fs::write(&others, "old,jane,1\n").unwrap();
+    fs::write(&settings, format!("token-file = {others:?}\n")).unwrap();
+    server.signal(Signal::SIGHUP);
+    becomes("old", 200).await;
+    assert_eq!(answer("new").await, 401);
+    fs::write(&settings, "").unwrap();
+    server.signal(Signal::SIGHUP);
+    becomes("old", 401).await;
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Servers, shims and programs killed at random moments, during rollouts and under load: nothing that was promised is lost, and
 //! nothing is left over. A minute long; `make soak` makes it ten. The seed is printed, and `CONDUCTOR_TEST_SEED` gives it back.
 
+mod dockerd;
 mod engine;
 
 use std::collections::{BTreeMap, BTreeSet};

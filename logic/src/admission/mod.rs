@@ -4,11 +4,13 @@
 //! what a webhook is sent and what its answer means.
 
 pub mod matching;
+mod mutation;
 mod policy;
 pub mod review;
 
 use serde_json::{Value, json};
 
+pub use mutation::Changed;
 pub use policy::{Finding, Params, Policy, conditions, problems};
 
 /// What somebody wants to do.

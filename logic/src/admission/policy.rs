@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use model::Problem;
 use serde_json::{Value, json};
 
+use super::mutation::{self, Mutation};
 use super::{Request, Resource};
 use crate::rules::{Budget, CelValue, Known, Program, Variables, to_cel, type_problem};
 
 /// The longest message that an expression may make, in bytes.
 const MESSAGE_BYTES_MAX: usize = 5 * 1024;
+const MUTATING: &str = "MutatingAdmissionPolicy";
 const NAMES: [&str; 5] = ["object", "oldObject", "request", "params", "namespaceObject"];
 
 /// A policy that can be held against requests.
@@ -25,7 +27,9 @@ pub struct Policy {
     variables: Vec<Named>,
     validations: Vec<Validation>,
     annotations: Vec<Named>,
-    ignores_errors: bool,
+    pub(super) mutations: Vec<Mutation>,
+    pub(super) is_repeated: bool,
+    pub(super) ignores_errors: bool,
 }
 
 /// An expression with a name: a condition, a variable, an annotation.
@@ -57,20 +61,25 @@ pub struct Finding {
     pub annotations: Vec<(String, String)>,
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
 fn named(list: &Value, name: &str, expression: &str) -> Vec<Named> {
+    named_by(list, name, expression, Program::parse)
+}
+
+fn named_by(list: &Value, name: &str, expression: &str, parse: impl Fn(&str) -> Result<Program, String>) -> Vec<Named> {
     let one = |item: &Value| {
         let source = text(&item[expression]);
-        Named { name: text(&item[name]), program: Program::parse(&source).ok(), source }
+        Named { name: text(&item[name]), program: parse(&source).ok(), source }
     };
     list.as_array().into_iter().flatten().map(one).collect()
 }
 
 impl Policy {
-    /// Reads a stored ValidatingAdmissionPolicy. Expressions that cannot be read were refused; they count as failed.
+    /// Reads a stored ValidatingAdmissionPolicy or MutatingAdmissionPolicy. Expressions that cannot be read were refused; they
+    /// count as failed.
     pub fn read(object: &Value) -> Self {
         let spec = &object["spec"];
         let validation = |validation: &Value| {
@@ -88,9 +97,11 @@ impl Policy {
             constraints: spec["matchConstraints"].clone(),
             param_kind: spec["paramKind"].clone(),
             conditions: named(&spec["matchConditions"], "name", "expression"),
-            variables: named(&spec["variables"], "name", "expression"),
+            variables: named_by(&spec["variables"], "name", "expression", |source| parsed(object, source)),
             validations: spec["validations"].as_array().into_iter().flatten().map(validation).collect(),
             annotations: named(&spec["auditAnnotations"], "key", "valueExpression"),
+            mutations: mutation::read(spec),
+            is_repeated: spec["reinvocationPolicy"] == "IfNeeded",
             ignores_errors: spec["failurePolicy"] == "Ignore",
         }
     }
@@ -103,16 +114,11 @@ impl Policy {
 
     /// Holds it against a request that it concerns as `matched`.
     pub fn evaluate(&self, request: &Request, matched: &Resource, params: Params<'_>) -> Finding {
-        let (mut variables, mut budget) = bound(request, matched);
-        match hold(&self.conditions, &variables, &mut budget) {
-            Ok(true) => {}
-            Ok(false) => return Finding::default(),
+        let (mut variables, mut budget) = match self.begin(request, matched, params) {
+            Ok(Some(begun)) => begun,
+            Ok(None) => return Finding::default(),
             Err(why) => return self.failed(&why),
-        }
-        variables.insert("params", params.map_or(CelValue::Null, to_cel));
-        if let Some(params) = params {
-            budget.measure(params);
-        }
+        };
         self.bind_variables(&mut variables, &mut budget);
         let mut finding = Finding::default();
         for validation in &self.validations {
@@ -134,8 +140,23 @@ impl Policy {
         finding
     }
 
+    /// What its expressions see but for its variables, where its conditions hold. Errors: why that cannot be said.
+    pub(super) fn begin(&self, request: &Request, matched: &Resource, params: Params<'_>) -> Result<Option<(Variables, Budget)>, String> {
+        let (variables, mut budget) = self.bound(request, matched, params);
+        Ok(hold(&self.conditions, &variables, &mut budget)?.then_some((variables, budget)))
+    }
+
+    pub(super) fn bound(&self, request: &Request, matched: &Resource, params: Params<'_>) -> (Variables, Budget) {
+        let (mut variables, mut budget) = bound(request, matched);
+        variables.insert("params", params.map_or(CelValue::Null, to_cel));
+        if let Some(params) = params {
+            budget.measure(params);
+        }
+        (variables, budget)
+    }
+
     /// Variables see those before them. One that has no value is missed only by who asks for it.
-    fn bind_variables(&self, variables: &mut Variables, budget: &mut Budget) {
+    pub(super) fn bind_variables(&self, variables: &mut Variables, budget: &mut Budget) {
         let mut values: HashMap<String, CelValue> = HashMap::new();
         variables.insert("variables", CelValue::from(values.clone()));
         for variable in &self.variables {
@@ -166,7 +187,7 @@ fn bound(request: &Request, matched: &Resource) -> (Variables, Budget) {
     (values.into_iter().map(|(name, value)| (name, to_cel(value))).collect(), budget)
 }
 
-fn evaluated(program: Option<&Program>, source: &str, variables: &Variables, budget: &mut Budget) -> Result<CelValue, String> {
+pub(super) fn evaluated(program: Option<&Program>, source: &str, variables: &Variables, budget: &mut Budget) -> Result<CelValue, String> {
     let failed = |why: String| format!("expression '{source}' resulted in error: {why}");
     program.ok_or_else(|| failed("it cannot be read".into()))?.evaluate(variables, budget).map_err(failed)
 }
@@ -194,6 +215,11 @@ pub fn conditions(list: &Value, request: &Request, matched: &Resource) -> Result
     hold(&list, &variables, &mut budget)
 }
 
+/// An expression of a policy's variables: where the policy changes objects, it may write some out.
+fn parsed(policy: &Value, source: &str) -> Result<Program, String> {
+    if policy["kind"] == MUTATING { Program::parse_making(source, false) } else { Program::parse(source) }
+}
+
 /// Problems of the expressions of a policy or of webhooks: each is read, and what it refers to must be there.
 pub fn problems(object: &Value) -> Vec<Problem> {
     let mut found = Vec::new();
@@ -210,7 +236,7 @@ pub fn problems(object: &Value) -> Vec<Problem> {
                 let Some(source) = item[part].as_str().filter(|source| !source.trim().is_empty()) else { continue };
                 let known: Known<'_> =
                     names.iter().map(|name| ((*name).to_owned(), (*name == "variables").then_some(&variables))).collect();
-                if let Some(why) = compiled(source, &known) {
+                if let Some(why) = parsed(object, source).map_or_else(Some, |program| type_problem(program.expression(), &known)) {
                     found.push(Problem::invalid(format!("{at}[{index}].{part}"), format!("{source:?}: compilation failed: {why}")));
                 }
             }
@@ -227,14 +253,10 @@ pub fn problems(object: &Value) -> Vec<Problem> {
     for (at, webhook) in object["webhooks"].as_array().into_iter().flatten().enumerate() {
         look(&webhook["matchConditions"], &format!("webhooks[{at}].matchConditions"), &base, &["expression"], &mut fields);
     }
+    let variables = json!({"type": "object", "properties": fields});
+    let known: Known<'_> = all.iter().map(|name| ((*name).to_owned(), (*name == "variables").then_some(&variables))).collect();
+    found.extend(mutation::problems(spec, |program| type_problem(program.expression(), &known)));
     found
-}
-
-fn compiled(source: &str, known: &Known<'_>) -> Option<String> {
-    match Program::parse(source) {
-        Err(why) => Some(why),
-        Ok(program) => type_problem(program.expression(), known),
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use cel::extractors::This;
 use cel::{Context, ExecutionError, Value};
 use regex::Regex;
 
+use super::objects::ESCAPE_KEY;
+
 type Result<T> = std::result::Result<T, ExecutionError>;
 type List = Arc<Vec<Value>>;
 type Text = Arc<String>;
@@ -79,6 +81,7 @@ pub(super) const NAMES: &[&str] = &[
     "getMinutes",
     "getSeconds",
     "getMilliseconds",
+    ESCAPE_KEY,
 ];
 
 /// Adds them to a context.
@@ -91,6 +94,7 @@ pub(super) fn add(context: &mut Context<'_, '_>) {
         context.add_function("isIP", |text: Text| text.parse::<std::net::IpAddr>().is_ok()),
         context.add_function("isURL", |text: Text| is_url(&text)),
         context.add_function("isQuantity", |text: Text| is_quantity(&text)),
+        context.add_function(ESCAPE_KEY, |text: Text| text.replace('~', "~0").replace('/', "~1")),
         context.add_function("min", |This(list): This<List>| extreme("min", &list, std::cmp::Ordering::Less)),
         context.add_function("max", |This(list): This<List>| extreme("max", &list, std::cmp::Ordering::Greater)),
     ];

@@ -6,11 +6,13 @@
 mod check;
 mod functions;
 mod library;
+mod objects;
 mod program;
 mod types;
 
 pub use cel::Value as CelValue;
 pub use check::{Rule, Rules, check, compile};
+pub use objects::to_json;
 pub use program::{BROKEN, Budget, Program, Variables, duration, time, to_cel};
 pub use types::{Known, problem as type_problem};
 

@@ -8,7 +8,7 @@ use cel::parser::PrattParser;
 use cel::{Context, Env};
 use serde_json::Value;
 
-use super::functions;
+use super::{functions, objects};
 
 /// The longest expression, in bytes.
 const SOURCE_BYTES_MAX: usize = 10_000;
@@ -45,6 +45,18 @@ pub struct Budget {
 impl Program {
     /// Reads an expression. Errors: what is wrong with it.
     pub fn parse(source: &str) -> Result<Self, String> {
+        Self::parsed(source, |_| Ok(()))
+    }
+
+    /// Reads an expression that may write out objects; `whole` for one that must make a whole one. Errors: what is wrong with it.
+    pub fn parse_making(source: &str, whole: bool) -> Result<Self, String> {
+        Self::parsed(source, |expression| {
+            let refused = if whole { objects::no_object(expression) } else { None };
+            refused.map_or_else(|| objects::as_maps(expression), Err)
+        })
+    }
+
+    fn parsed(source: &str, rewrite: impl FnOnce(&mut IdedExpr) -> Result<(), String>) -> Result<Self, String> {
         if source.len() > SOURCE_BYTES_MAX {
             return Err(format!("the expression is longer than {SOURCE_BYTES_MAX} bytes"));
         }
@@ -53,11 +65,12 @@ impl Program {
             let first = errors.to_string();
             first.lines().next().unwrap_or_default().to_owned()
         })?;
-        let measure = measure(&expression);
-        if measure.depth > DEPTH_MAX {
+        if measure(&expression).depth > DEPTH_MAX {
             return Err(format!("the expression is nested more than {DEPTH_MAX} deep"));
         }
         unescape(&mut expression);
+        rewrite(&mut expression)?;
+        let measure = measure(&expression);
         Ok(Self { expression: Arc::new(expression), measure })
     }
 
@@ -255,34 +268,40 @@ fn entry_parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
     }
 }
 
-/// Field names that are no identifiers are written escaped: `__namespace__`, `a__dot__b`.
-fn unescape(expression: &mut IdedExpr) {
+/// The parts of an expression, those of a loop included, to be changed.
+pub(super) fn children_mut(expression: &mut IdedExpr) -> Vec<&mut IdedExpr> {
     match &mut expression.expr {
-        Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).for_each(unescape),
-        Expr::Comprehension(of) => {
-            [&mut of.iter_range, &mut of.accu_init, &mut of.loop_cond, &mut of.loop_step, &mut of.result].into_iter().for_each(unescape);
-        }
-        Expr::List(list) => list.elements.iter_mut().for_each(unescape),
-        Expr::Map(map) => map.entries.iter_mut().for_each(|entry| unescape_entry(&mut entry.expr)),
-        Expr::Struct(of) => of.entries.iter_mut().for_each(|entry| unescape_entry(&mut entry.expr)),
-        Expr::Select(select) => {
-            if select.field.contains("__") {
-                select.field = unescaped(&select.field);
-            }
-            unescape(&mut select.operand);
-        }
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
+        Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).collect(),
+        Expr::Comprehension(of) => vec![&mut of.iter_range, &mut of.accu_init, &mut of.loop_cond, &mut of.loop_step, &mut of.result],
+        Expr::List(list) => list.elements.iter_mut().collect(),
+        Expr::Map(map) => map.entries.iter_mut().flat_map(|entry| entry_parts_mut(&mut entry.expr)).collect(),
+        Expr::Struct(of) => of.entries.iter_mut().flat_map(|entry| entry_parts_mut(&mut entry.expr)).collect(),
+        Expr::Select(select) => vec![&mut select.operand],
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
     }
 }
 
-fn unescape_entry(entry: &mut EntryExpr) {
+fn entry_parts_mut(entry: &mut EntryExpr) -> Vec<&mut IdedExpr> {
     match entry {
-        EntryExpr::StructField(field) => unescape(&mut field.value),
-        EntryExpr::MapEntry(entry) => {
-            unescape(&mut entry.key);
-            unescape(&mut entry.value);
-        }
+        EntryExpr::StructField(field) => vec![&mut field.value],
+        EntryExpr::MapEntry(entry) => vec![&mut entry.key, &mut entry.value],
     }
+}
+
+/// Field names that are no identifiers are written escaped: `__namespace__`, `a__dot__b`.
+fn unescape(expression: &mut IdedExpr) {
+    match &mut expression.expr {
+        Expr::Select(select) if select.field.contains("__") => select.field = unescaped(&select.field),
+        Expr::Struct(of) => {
+            for entry in &mut of.entries {
+                if let EntryExpr::StructField(field) = &mut entry.expr {
+                    field.field = unescaped(&field.field);
+                }
+            }
+        }
+        _ => {}
+    }
+    children_mut(expression).into_iter().for_each(unescape);
 }
 
 fn unescaped(name: &str) -> String {

@@ -5,6 +5,8 @@ use serde_json::Value;
 use crate::{Problem, ProblemKind, check_subdomain};
 
 const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+/// The operations whose objects a policy may change.
+const MUTATED: [&str; 4] = ["*", "CONNECT", "CREATE", "UPDATE"];
 const CONDITIONS_MAX: usize = 64;
 const TIMEOUT_SECONDS_MAX: i64 = 30;
 
@@ -29,7 +31,75 @@ fn one_of(value: &Value, field: &str, supported: &[&str], found: &mut Vec<Proble
 
 /// Problems of a ValidatingAdmissionPolicy.
 pub(super) fn policy(object: &Value) -> Vec<Problem> {
-    let (spec, mut found) = (&object["spec"], Vec::new());
+    let spec = &object["spec"];
+    let mut found = shared_problems(spec, &OPERATIONS);
+    if items(&spec["validations"]).is_empty() && items(&spec["auditAnnotations"]).is_empty() {
+        let detail = "validations or auditAnnotations must contain at least one item";
+        found.push(Problem::required("spec.validations", detail));
+        found.push(Problem::required("spec.auditAnnotations", detail));
+    }
+    variable_problems(spec, &mut found);
+    for (at, validation) in items(&spec["validations"]).iter().enumerate() {
+        validation_problems(validation, &format!("spec.validations[{at}]"), &mut found);
+    }
+    for (at, annotation) in items(&spec["auditAnnotations"]).iter().enumerate() {
+        let field = format!("spec.auditAnnotations[{at}]");
+        needs_expression(annotation, "valueExpression", &field, &mut found);
+        if text(annotation, "key").is_empty() {
+            found.push(Problem::required(format!("{field}.key"), "key is not specified"));
+        }
+    }
+    found
+}
+
+/// Problems of a MutatingAdmissionPolicy.
+pub(super) fn mutating_policy(object: &Value) -> Vec<Problem> {
+    let spec = &object["spec"];
+    let mut found = shared_problems(spec, &MUTATED);
+    variable_problems(spec, &mut found);
+    if items(&spec["mutations"]).is_empty() {
+        found.push(Problem::required("spec.mutations", "mutations must contain at least one item"));
+    }
+    for (at, mutation) in items(&spec["mutations"]).iter().enumerate() {
+        mutation_problems(mutation, &format!("spec.mutations[{at}]"), &mut found);
+    }
+    match text(spec, "reinvocationPolicy") {
+        "" => found.push(Problem::required("spec.reinvocationPolicy", "")),
+        _ => one_of(&spec["reinvocationPolicy"], "spec.reinvocationPolicy", &["IfNeeded", "Never"], &mut found),
+    }
+    found
+}
+
+fn mutation_problems(mutation: &Value, field: &str, found: &mut Vec<Problem>) {
+    let parts = [("ApplyConfiguration", "applyConfiguration"), ("JSONPatch", "jsonPatch")];
+    let patch_type = text(mutation, "patchType");
+    if patch_type.is_empty() {
+        found.push(Problem::required(format!("{field}.patchType"), ""));
+        return;
+    }
+    if !parts.iter().any(|(name, _)| *name == patch_type) {
+        one_of(&mutation["patchType"], &format!("{field}.patchType"), &parts.map(|(name, _)| name), found);
+        return;
+    }
+    for (name, part) in parts {
+        let at = format!("{field}.{part}");
+        match (name == patch_type, mutation[part].is_object()) {
+            (true, true) if text(&mutation[part], "expression").trim().is_empty() => {
+                found.push(Problem::required(format!("{at}.expression"), ""));
+            }
+            (true, false) => found.push(Problem::required(at, format!("must be specified when patchType is {patch_type}"))),
+            (false, true) => {
+                let detail = format!("\"{{{part}}}\": must not be specified when patchType is {patch_type}");
+                found.push(Problem::invalid(at, detail));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Problems of what both kinds of policies have; these operations may be matched.
+fn shared_problems(spec: &Value, operations: &[&str]) -> Vec<Problem> {
+    let mut found = Vec::new();
     one_of(&spec["failurePolicy"], "spec.failurePolicy", &["Fail", "Ignore"], &mut found);
     if spec["paramKind"].is_object() {
         for field in ["apiVersion", "kind"].into_iter().filter(|field| text(&spec["paramKind"], field).is_empty()) {
@@ -37,16 +107,15 @@ pub(super) fn policy(object: &Value) -> Vec<Problem> {
         }
     }
     if spec["matchConstraints"].is_object() {
-        matching_problems(&spec["matchConstraints"], "spec.matchConstraints", true, &mut found);
+        matching_problems(&spec["matchConstraints"], "spec.matchConstraints", true, operations, &mut found);
     } else {
         found.push(Problem::required("spec.matchConstraints", ""));
     }
-    if items(&spec["validations"]).is_empty() && items(&spec["auditAnnotations"]).is_empty() {
-        let detail = "validations or auditAnnotations must contain at least one item";
-        found.push(Problem::required("spec.validations", detail));
-        found.push(Problem::required("spec.auditAnnotations", detail));
-    }
     condition_problems(&spec["matchConditions"], "spec.matchConditions", &mut found);
+    found
+}
+
+fn variable_problems(spec: &Value, found: &mut Vec<Problem>) {
     let mut names: Vec<&str> = Vec::new();
     for (at, variable) in items(&spec["variables"]).iter().enumerate() {
         let field = format!("spec.variables[{at}]");
@@ -59,19 +128,8 @@ pub(super) fn policy(object: &Value) -> Vec<Problem> {
             _ if names.contains(&name) => found.push(Problem::duplicate(format!("{field}.name"), name)),
             _ => names.push(name),
         }
-        needs_expression(variable, "expression", &field, &mut found);
+        needs_expression(variable, "expression", &field, found);
     }
-    for (at, validation) in items(&spec["validations"]).iter().enumerate() {
-        validation_problems(validation, &format!("spec.validations[{at}]"), &mut found);
-    }
-    for (at, annotation) in items(&spec["auditAnnotations"]).iter().enumerate() {
-        let field = format!("spec.auditAnnotations[{at}]");
-        needs_expression(annotation, "valueExpression", &field, &mut found);
-        if text(annotation, "key").is_empty() {
-            found.push(Problem::required(format!("{field}.key"), "key is not specified"));
-        }
-    }
-    found
 }
 
 fn validation_problems(validation: &Value, field: &str, found: &mut Vec<Problem>) {
@@ -122,19 +180,19 @@ fn condition_problems(conditions: &Value, field: &str, found: &mut Vec<Problem>)
     }
 }
 
-fn matching_problems(matching: &Value, field: &str, needs_rules: bool, found: &mut Vec<Problem>) {
+fn matching_problems(matching: &Value, field: &str, needs_rules: bool, operations: &[&str], found: &mut Vec<Problem>) {
     one_of(&matching["matchPolicy"], &format!("{field}.matchPolicy"), &["Equivalent", "Exact"], found);
     if needs_rules && items(&matching["resourceRules"]).is_empty() {
         found.push(Problem::required(format!("{field}.resourceRules"), ""));
     }
     for list in ["resourceRules", "excludeResourceRules"] {
         for (at, rule) in items(&matching[list]).iter().enumerate() {
-            rule_problems(rule, &format!("{field}.{list}[{at}]"), found);
+            rule_problems(rule, &format!("{field}.{list}[{at}]"), operations, found);
         }
     }
 }
 
-fn rule_problems(rule: &Value, field: &str, found: &mut Vec<Problem>) {
+fn rule_problems(rule: &Value, field: &str, operations: &[&str], found: &mut Vec<Problem>) {
     for (list, word) in
         [("operations", "operations"), ("apiGroups", "api groups"), ("apiVersions", "api versions"), ("resources", "resources")]
     {
@@ -149,7 +207,7 @@ fn rule_problems(rule: &Value, field: &str, found: &mut Vec<Problem>) {
         for (at, value) in values.iter().enumerate() {
             let field = format!("{field}.{list}[{at}]");
             match list {
-                "operations" => one_of(value, &field, &OPERATIONS, found),
+                "operations" => one_of(value, &field, operations, found),
                 "apiVersions" | "resources" if value == "" => found.push(Problem::required(field, "")),
                 _ => {}
             }
@@ -158,9 +216,13 @@ fn rule_problems(rule: &Value, field: &str, found: &mut Vec<Problem>) {
     one_of(&rule["scope"], &format!("{field}.scope"), &["*", "Cluster", "Namespaced"], found);
 }
 
-/// Problems of a ValidatingAdmissionPolicyBinding.
-pub(super) fn binding(object: &Value) -> Vec<Problem> {
-    let (spec, mut found) = (&object["spec"], Vec::new());
+/// Problems of a MutatingAdmissionPolicyBinding.
+pub(super) fn mutating_binding(object: &Value) -> Vec<Problem> {
+    shared_binding_problems(&object["spec"], &MUTATED)
+}
+
+fn shared_binding_problems(spec: &Value, operations: &[&str]) -> Vec<Problem> {
+    let mut found = Vec::new();
     if text(spec, "policyName").is_empty() {
         found.push(Problem::required("spec.policyName", ""));
     }
@@ -179,8 +241,15 @@ pub(super) fn binding(object: &Value) -> Vec<Problem> {
         }
     }
     if spec["matchResources"].is_object() {
-        matching_problems(&spec["matchResources"], "spec.matchResources", false, &mut found);
+        matching_problems(&spec["matchResources"], "spec.matchResources", false, operations, &mut found);
     }
+    found
+}
+
+/// Problems of a ValidatingAdmissionPolicyBinding.
+pub(super) fn binding(object: &Value) -> Vec<Problem> {
+    let spec = &object["spec"];
+    let mut found = shared_binding_problems(spec, &OPERATIONS);
     let (actions, field) = (items(&spec["validationActions"]), "spec.validationActions");
     if actions.is_empty() {
         found.push(Problem::required(field, "at least one validation action is required"));
@@ -229,7 +298,7 @@ fn webhook_problems(webhook: &Value, field: &str, found: &mut Vec<Problem>) {
         }
     }
     for (at, rule) in items(&webhook["rules"]).iter().enumerate() {
-        rule_problems(rule, &format!("{field}.rules[{at}]"), found);
+        rule_problems(rule, &format!("{field}.rules[{at}]"), &OPERATIONS, found);
     }
     one_of(&webhook["failurePolicy"], &format!("{field}.failurePolicy"), &["Fail", "Ignore"], found);
     one_of(&webhook["matchPolicy"], &format!("{field}.matchPolicy"), &["Equivalent", "Exact"], found);
@@ -316,6 +385,32 @@ mod tests {
         assert!(found[0].contains("if '*' is present, must not specify other operations"), "{found:?}");
         assert!(found[1].contains("supported values: \"*\", \"CONNECT\""), "{found:?}");
         assert!(found[2].starts_with("spec.validations[0].reason: Unsupported value"), "{found:?}");
+    }
+
+    #[test]
+    fn a_policy_that_changes_says_how() {
+        let rule = json!({"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]});
+        let with = |mutation: Value| {
+            let spec = json!({"matchConstraints": {"resourceRules": [rule]}, "reinvocationPolicy": "Never", "mutations": [mutation]});
+            texts(mutating_policy(&json!({"spec": spec})))
+        };
+        assert_eq!(with(json!({"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}})), [""; 0]);
+        assert_eq!(with(json!({"jsonPatch": {"expression": "[]"}})), ["spec.mutations[0].patchType: Required value"]);
+        assert!(with(json!({"patchType": "Merge"}))[0].contains("supported values: \"ApplyConfiguration\", \"JSONPatch\""));
+        let other = with(json!({"patchType": "ApplyConfiguration", "jsonPatch": {"expression": "[]"}}));
+        assert_eq!(
+            other[0],
+            "spec.mutations[0].applyConfiguration: Required value: must be specified when patchType is ApplyConfiguration"
+        );
+        assert!(other[1].starts_with("spec.mutations[0].jsonPatch: Invalid value: \"{jsonPatch}\": must not be"), "{other:?}");
+        let empty = with(json!({"patchType": "JSONPatch", "jsonPatch": {"expression": " "}}));
+        assert_eq!(empty, ["spec.mutations[0].jsonPatch.expression: Required value"]);
+        let fields: Vec<String> = mutating_policy(&json!({"spec": {}})).into_iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, ["spec.matchConstraints", "spec.mutations", "spec.reinvocationPolicy"]);
+        let mut gone = rule.clone();
+        gone["operations"] = json!(["DELETE"]);
+        let found = texts(mutating_binding(&json!({"spec": {"policyName": "p", "matchResources": {"resourceRules": [gone]}}})));
+        assert!(found[0].contains("\"DELETE\": supported values: \"*\", \"CONNECT\", \"CREATE\", \"UPDATE\""), "{found:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A container engine that goes away at random moments, in the middle of what it was asked, and comes back: afterwards what is
-//! wanted is what runs, and no container is left over. The machine's engine goes on; what comes and goes is the way to it.
+//! wanted is what runs, and no container is left over. The machine's engine goes on: what comes and goes is the way to it, or an
+//! engine of our own.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,9 +16,18 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::dockerd::Dockerd;
 use super::{Chance, ask, change, number, rolls_out, seed};
-use crate::docker::Engine;
+use crate::docker::{Engine, address_of_machine};
 use crate::server::{Server, create, phase, until};
+
+/// Something that goes away and comes back.
+pub trait Goes {
+    /// Ends it where it is.
+    async fn kill(&mut self, chance: &mut Chance);
+    /// Has it come back.
+    async fn start(&mut self, chance: &mut Chance);
+}
 
 /// A socket behind which the machine's engine is while this runs.
 struct Way {
@@ -28,7 +38,7 @@ struct Way {
 impl Way {
     fn open() -> Self {
         let mut way = Self { dir: tempfile::Builder::new().prefix("conductor-").tempdir().unwrap(), running: None };
-        way.start();
+        way.listen();
         way
     }
 
@@ -40,7 +50,7 @@ impl Way {
         format!("unix://{}", self.socket().display())
     }
 
-    fn start(&mut self) {
+    fn listen(&mut self) {
         let _ = std::fs::remove_file(self.socket());
         let listener = UnixListener::bind(self.socket()).unwrap();
         self.running = Some(tokio::spawn(async move {
@@ -54,22 +64,27 @@ impl Way {
             }
         }));
     }
+}
 
+impl Goes for Way {
     /// Cuts every connection where it is. The socket is left behind as a crash leaves it, or goes, as when an engine stops.
-    async fn kill(&mut self, leaves_socket: bool) {
+    async fn kill(&mut self, chance: &mut Chance) {
         let running = self.running.take().unwrap();
         running.abort();
         let _ = running.await;
-        if !leaves_socket {
+        if chance.below(2) != 0 {
             std::fs::remove_file(self.socket()).unwrap();
         }
+    }
+
+    async fn start(&mut self, _: &mut Chance) {
+        self.listen();
     }
 }
 
 /// The socket of the machine's engine.
 fn real() -> PathBuf {
-    let address = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
-    address.trim_start_matches("unix://").into()
+    address_of_machine().trim_start_matches("unix://").into()
 }
 
 /// What was done, for the line at the end.
@@ -81,15 +96,15 @@ struct Deeds {
     rollouts: usize,
 }
 
-async fn harass(server: &mut Server, engine: &Engine, way: &mut Way, chance: &mut Chance, lasts: Duration) -> Deeds {
+async fn harass(server: &mut Server, engine: &Engine, way: &mut impl Goes, chance: &mut Chance, lasts: Duration) -> Deeds {
     let (begun, mut deeds) = (Instant::now(), Deeds::default());
     while begun.elapsed() < lasts {
         pause(chance, 1_200).await;
         match chance.below(10) {
             0..=3 => {
-                way.kill(chance.below(2) == 0).await;
+                way.kill(chance).await;
                 pause(chance, 2_000).await;
-                way.start();
+                way.start(chance).await;
                 deeds.engine_killed += 1;
             }
             4 => {
@@ -118,10 +133,22 @@ async fn pause(chance: &mut Chance, millis_max: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_that_goes_away_and_comes_back_runs_what_is_wanted_and_nothing_else() {
-    let lasts = Duration::from_secs(number("CONDUCTOR_TEST_SOAK_SECONDS").unwrap_or(30));
     let mut way = Way::open();
     let mut server = Server::start_with(&[("DOCKER_HOST", &way.address())]);
     let Some(engine) = Engine::find(&server).await else { return };
+    comes_and_goes(&mut server, &engine, &mut way).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_is_killed_and_started_again_runs_what_is_wanted_and_nothing_else() {
+    let Some(mut dockerd) = Dockerd::open() else { return };
+    let mut server = Server::start_with(&[("DOCKER_HOST", &dockerd.address())]);
+    let engine = Engine::at(&dockerd.address(), &server).await.unwrap();
+    comes_and_goes(&mut server, &engine, &mut dockerd).await;
+}
+
+async fn comes_and_goes(server: &mut Server, engine: &Engine, way: &mut impl Goes) {
+    let lasts = Duration::from_secs(number("CONDUCTOR_TEST_SOAK_SECONDS").unwrap_or(30));
     let seed = seed();
     let mut chance = Chance(seed);
     create(&server.client().await, &engine.shop(2, "first")).await;
@@ -129,14 +156,14 @@ async fn an_engine_that_goes_away_and_comes_back_runs_what_is_wanted_and_nothing
 
     let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let asking = tokio::spawn(ask(server.data(), Arc::clone(&stop), Arc::clone(&answered)));
-    let deeds = harass(&mut server, &engine, &mut way, &mut chance, lasts).await;
+    let deeds = harass(server, engine, way, &mut chance, lasts).await;
     stop.store(true, Relaxed);
     asking.await.unwrap();
     println!("{deeds:?}, {} requests answered, seed {seed}", answered.load(Relaxed));
     assert!(answered.load(Relaxed) > 0 && deeds.engine_killed > 0 && deeds.rollouts > 0, "{deeds:?}");
 
     let client = server.client().await;
-    rolls_out(&server, &client, seed).await;
+    rolls_out(server, &client, seed).await;
     until(format!("two copies and their containers are all there is, seed {seed}"), || async {
         (pods(&client).await, engine.containers().await.len()) == (2, 2)
     })

@@ -62,3 +62,28 @@ fn check_items(place: Place<'_>, items: &[Value], path: &mut String) -> Option<S
     }
     None
 }
+
+/// The paths of all objects and lists in a value that are one piece.
+pub fn in_one_piece(place: Place<'_>, value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    pieces(place, value, String::new(), &mut found);
+    found
+}
+
+fn pieces(place: Place<'_>, value: &Value, path: String, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                pieces(place.field(name), value, format!("{path}.{name}"), found);
+            }
+            found.extend(Some(path).filter(|_| place.is_atomic()));
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                pieces(place.items(), item, format!("{path}[{at}]"), found);
+            }
+            found.extend(Some(path).filter(|_| place.is_list() && *place.list() == ListKind::Atomic));
+        }
+        _ => {}
+    }
+}

@@ -206,6 +206,19 @@ pub fn apply(
     Ok(Applied { object: put_back(live, result, write.part), entries })
 }
 
+/// Lays what is wanted over an object, whoever owns what. Errors: fields that there are not, and what would replace more than it
+/// names, in Kubernetes' words.
+pub fn lay_over(shape: &Shape, object: &Value, wanted: &Value) -> Result<Value, String> {
+    if let Some(problem) = check(shape.root(), wanted) {
+        return Err(format!("failed to convert patch object to typed object: {problem}"));
+    }
+    let whole = check::in_one_piece(shape.root(), wanted);
+    if !whole.is_empty() {
+        return Err(format!("invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {}", whole.join(", ")));
+    }
+    Ok(changes::merge(shape.root(), object, wanted))
+}
+
 fn before_first(root: Place<'_>, live: &Value, write: &Write) -> Vec<Entry> {
     let fields = whole(root, live, Part::Everything, &write.blank);
     let time = live["metadata"]["creationTimestamp"].as_str().map(str::to_owned);
