@@ -14,9 +14,10 @@ use logic::patch::apply;
 use serde_json::{Value, json};
 
 use crate::followed::FromObjects;
-use crate::object;
+use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::Result;
+use crate::{admit, object};
 
 pub use webhooks::{Target, WebhookCaller};
 
@@ -84,8 +85,18 @@ pub async fn may_change(call: &Call) -> Result<bool> {
 }
 
 /// Has policies and webhooks change a new or changed object; whether any did. Its `managedFields` say who owns what without that;
-/// they may be changed too, but not into what nobody can read. Errors: what a webhook refuses, and what fails.
+/// they may be changed too, but not into what nobody can read. Errors: what a webhook refuses, what fails, and what is no object
+/// of the kind and place any more.
 pub async fn change(call: &Call, operation: &'static str, before: &Value, after: &mut Value, dry_run: bool) -> Result<bool> {
+    if !changed(call, operation, before, after, dry_run).await? {
+        return Ok(false);
+    }
+    admit::place(call.kind(), &call.place, after)?;
+    admit::shape(&call.served, after, FieldValidation::Ignore)?;
+    Ok(true)
+}
+
+async fn changed(call: &Call, operation: &'static str, before: &Value, after: &mut Value, dry_run: bool) -> Result<bool> {
     let asked = call.server.admission.current(call.server.store.as_ref()).await?;
     if !asked.may_change() {
         return Ok(false);
@@ -94,7 +105,7 @@ pub async fn change(call: &Call, operation: &'static str, before: &Value, after:
     if matching::is_exempt(&request) || !asked.concerns(&request) {
         return Ok(false);
     }
-    crate::admit::fill_in(&call.served, &mut request.object);
+    admit::fill_in(&call.served, &mut request.object);
     let changed = changes::change(call, &asked, &mut request).await?;
     if changed {
         let owned = after.pointer_mut("/metadata/managedFields").map(Value::take).unwrap_or_default();
@@ -124,7 +135,7 @@ pub async fn validate(call: &Call, operation: &'static str, before: &Value, afte
 /// Asks everybody about something that stores nothing of its own: a deletion, a connection. Errors: as for `validate`.
 pub async fn ask(call: &Call, operation: &'static str, before: &Value, after: &Value, dry_run: bool) -> Result<()> {
     let mut unchanged = after.clone();
-    change(call, operation, before, &mut unchanged, dry_run).await?;
+    changed(call, operation, before, &mut unchanged, dry_run).await?;
     validate(call, operation, before, after, dry_run).await
 }
 

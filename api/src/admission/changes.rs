@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::policies::{self, Parameters};
 use super::{Asked, webhooks};
 use crate::admit;
+use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 
@@ -107,8 +108,13 @@ async fn take_policy(call: &Call, policy: &Policy, binding: &str, spec: &Value, 
     };
     let Some(matched) = matching::matched(&policy.constraints, "resourceRules", false, request) else { return Ok(()) };
     for params in all {
-        let fill_in = |object: &mut Value| admit::fill_in(&call.served, object);
-        let changed = policy.change(request, &matched, params.as_ref(), &call.served.shape, fill_in);
+        let finish = |object: &mut Value| {
+            admit::place(call.kind(), &call.place, object).map_err(|status| status.message)?;
+            admit::shape(&call.served, object, FieldValidation::Strict).map_err(|status| status.message)?;
+            admit::fill_in(&call.served, object);
+            Ok(())
+        };
+        let changed = policy.change(request, &matched, params.as_ref(), &call.served.shape, finish);
         if let Some(why) = changed.failures.first() {
             return Err(refused(why));
         }

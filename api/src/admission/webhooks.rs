@@ -57,9 +57,10 @@ pub async fn apply(call: &Call, webhook: &Value, request: &mut Request) -> Resul
     }
     let mut object = request.object.clone();
     let patched = serde_json::from_value::<json_patch::Patch>(patch).map_err(|error| error.to_string());
-    let patched = patched.and_then(|patch| json_patch::patch(&mut object, &patch).map_err(|error| error.to_string()));
+    let patched = patched.and_then(|patch| logic::patch::carry_out(&mut object, &patch).map_err(|error| error.to_string()));
     match patched {
-        Ok(()) => request.object = object,
+        Ok(()) if object.is_object() => request.object = object,
+        Ok(()) => failed(webhook, "the patch cannot be applied: what is left is no object")?,
         Err(why) => failed(webhook, &format!("the patch cannot be applied: {why}"))?,
     }
     Ok(true)

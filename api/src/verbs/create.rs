@@ -8,7 +8,6 @@ use sha2::{Digest, Sha256};
 use store::{Compare, Entry, Error, Transaction};
 
 use super::read::respond;
-use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::{access, admission, admit, answer, body, claims, custom, object, owners};
@@ -37,9 +36,7 @@ pub async fn create(call: &Call) -> Result<Response> {
 /// belongs to nobody. Errors: what a webhook refuses or fails at, and 422.
 pub(super) async fn finish(call: &Call, object: &mut Value, owned: Value, dry_run: bool) -> Result<()> {
     object["metadata"]["managedFields"] = owned;
-    if admission::change(call, "CREATE", &Value::Null, object, dry_run).await? {
-        admit::shape(&call.served, object, FieldValidation::Ignore)?;
-    }
+    admission::change(call, "CREATE", &Value::Null, object, dry_run).await?;
     let owned = object["metadata"]["managedFields"].take();
     let uid = uuid::Uuid::new_v4().to_string();
     admit::new_object(&call.served, object, call.server.clock.now(), &uid, &suffix(&uid))?;

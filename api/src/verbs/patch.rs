@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
-use json_patch::{AddOperation, PatchOperation};
 use logic::patch::reading::{self, Reading, json_type};
 use logic::patch::shape::Shape;
 use logic::patch::strategic;
@@ -83,7 +82,7 @@ impl Patch {
                 logic::patch::merge(object, patch);
                 Ok(())
             }
-            Self::Json(patch, _) => patch.0.iter().try_for_each(|operation| operate(object, operation)),
+            Self::Json(patch, _) => logic::patch::carry_out(object, patch).map_err(|_| Status::patch_rejected()),
         }
     }
 
@@ -138,18 +137,4 @@ fn operations(list: Vec<Value>) -> Result<Patch> {
     }
     let patch = serde_json::from_value(Value::Array(list)).map_err(|_| Status::patch_rejected())?;
     Ok(Patch::Json(patch, unknown))
-}
-
-/// Carries out one operation; replacing a key that an object lacks adds it.
-fn operate(object: &mut Value, operation: &PatchOperation) -> Result<()> {
-    let added = match operation {
-        PatchOperation::Replace(replace) if object.pointer(replace.path.as_str()).is_none() => {
-            let parent = replace.path.as_str().rsplit_once('/').and_then(|(parent, _)| object.pointer(parent));
-            parent
-                .is_some_and(Value::is_object)
-                .then(|| PatchOperation::Add(AddOperation { path: replace.path.clone(), value: replace.value.clone() }))
-        }
-        _ => None,
-    };
-    json_patch::patch(object, std::slice::from_ref(added.as_ref().unwrap_or(operation))).map_err(|_| Status::patch_rejected())
 }

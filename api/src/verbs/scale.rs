@@ -87,7 +87,7 @@ fn wanted(call: &Call, method: &Method, current: &Value) -> Result<Value> {
         "application/merge-patch+json" => logic::patch::merge(&mut sent, &patch),
         "application/json-patch+json" => {
             let patch: json_patch::Patch = serde_json::from_value(patch).map_err(|error| Status::bad_request(error.to_string()))?;
-            json_patch::patch(&mut sent, &patch).map_err(|error| Status::unprocessable(error.to_string()))?;
+            logic::patch::carry_out(&mut sent, &patch).map_err(|error| Status::unprocessable(error.to_string()))?;
         }
         _ => {
             return Err(Status::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json"]));

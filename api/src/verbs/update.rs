@@ -153,7 +153,7 @@ pub async fn change_owned(
         if let Some(shown) = &mut shown {
             shown["metadata"]["managedFields"] = after["metadata"]["managedFields"].clone();
             if admission::change(call, "UPDATE", &before, shown, dry_run).await? {
-                admit::shape(&call.served, shown, FieldValidation::Ignore)?;
+                named(call, shown)?;
                 let owned = shown["metadata"]["managedFields"].take();
                 after = shown.take();
                 prepared = admit::changed_object(&call.served, &before, &mut after, part);

@@ -86,7 +86,7 @@ impl WebhookCaller for Teller {
         let review: Value = serde_json::from_slice(&body).unwrap();
         let uid = review["request"]["uid"].clone();
         let path = target.url.rsplit('/').next().unwrap().to_owned();
-        self.asked.lock().unwrap().push((target.clone(), review));
+        self.asked.lock().unwrap().push((target.clone(), review.clone()));
         let response = match path.as_str() {
             "away" => return Err("connection refused".into()),
             "no" => json!({"uid": uid, "allowed": false, "status": {"code": 403, "reason": "Forbidden", "message": "not today"}}),
@@ -101,6 +101,16 @@ impl WebhookCaller for Teller {
             "spoil" => {
                 let spoilt = json!([{"op": "replace", "path": "/metadata/managedFields", "value": [{"operation": "Stolen"}]}]).to_string();
                 json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(spoilt)})
+            }
+            "wreck" => {
+                let (path, value) = match review["request"]["name"].as_str().unwrap() {
+                    "whole" => ("", json!("x")),
+                    "metadata" => ("/metadata", json!("x")),
+                    "namespace" => ("/metadata/namespace", json!("other")),
+                    _ => ("/kind", json!(5)),
+                };
+                let wrecked = json!([{"op": "replace", "path": path, "value": value}]).to_string();
+                json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(wrecked)})
             }
             "name" => {
                 let named = json!([{"op": "add", "path": "/data", "value": {"right": "1"}}]).to_string();
@@ -204,6 +214,35 @@ async fn a_webhook_may_say_who_owns_what_but_not_so_that_nobody_can_read_it() {
     let changed = server.merge(&format!("{MAPS}/a?fieldManager=joe"), json!({"data": {"x": "1"}})).await.expect(200);
     assert_eq!(owners(&changed.body), [own("hook", &[".", "f:k"]), own("joe", &["f:x"])]);
     assert!(changed.warnings[0].contains(".metadata.managedFields was in an invalid state after admission"), "{:?}", changed.warnings);
+}
+
+#[tokio::test]
+async fn what_a_webhook_or_a_policy_makes_of_an_object_is_still_one_of_its_kind_and_place() {
+    let (server, teller) = (Server::start().await, Arc::new(Teller::default()));
+    server.api.call_webhooks_by(teller);
+    server.post(MAPS, map("kept", json!({"k": "v"}))).await.expect(201);
+    let rules = json!({"rules": [rule(&["CREATE"], &["*"])]});
+    webhook(&server, "MutatingWebhookConfiguration", "wreck", rules).await;
+    for name in ["whole", "metadata", "namespace", "kind"] {
+        for (path, object) in
+            [(MAPS, map(name, json!({}))), ("/apis/conductor.dev/v1/namespaces/default/services", crate::crud::service(name))]
+        {
+            let answer = server.post(path, object).await;
+            assert!(answer.code >= 400 && answer.body["kind"] == "Status", "{name}: {}", answer.text);
+            server.get(&format!("{path}/{name}")).await.refused(404, "NotFound");
+        }
+    }
+    for (at, value) in
+        [("/metadata", "'x'"), ("/metadata/namespace", "'other'"), ("/data", "'x'"), ("/none", "'x'"), ("/metadata/name", "'other'")]
+    {
+        let expression = format!("[JSONPatch{{op: 'replace', path: '{at}', value: {value}}}]");
+        changing(&server, "wreck", json!({}), json!([patched(&expression)]), json!({})).await;
+        let answer = server.merge(&format!("{MAPS}/kept"), json!({"data": {"x": "y"}})).await;
+        assert!(answer.code >= 400 && answer.body["kind"] == "Status", "{at}: {}", answer.text);
+        for kind in ["mutatingadmissionpolicybindings", "mutatingadmissionpolicies"] {
+            server.delete(&format!("{GROUP}/{kind}/wreck")).await.expect(200);
+        }
+    }
 }
 
 #[tokio::test]

@@ -72,6 +72,8 @@ async fn a_json_patch_that_fails_changes_nothing() {
     patch(json!([{"op": "remove", "path": "/data/b"}, {"op": "test", "path": "/data/a", "value": "9"}])).await.refused(422, "Invalid");
     patch(json!([{"op": "juggle", "path": "/data/a"}])).await.refused(422, "Invalid");
     patch(json!({"op": "remove"})).await.refused(400, "BadRequest");
+    let doubled: Value = (0..60).map(|at| json!({"op": "copy", "from": "/data", "path": format!("/data/x{at}")})).collect();
+    patch(doubled).await.refused(422, "Invalid");
     patch(json!([{"op": "replace", "path": "/data/a", "value": 5}])).await.refused(422, "Invalid");
     assert_eq!(server.get(&uri).await.body["data"], json!({"a": "1", "b": "2"}));
 }

@@ -1,13 +1,12 @@
 //! What a policy changes: configurations that are applied, and JSON patches, made by expressions.
 
-use json_patch::PatchErrorKind;
 use model::Problem;
 use serde_json::Value;
 
 use super::policy::{Params, Policy, evaluated, text};
 use super::{Request, Resource};
-use crate::patch::apply;
 use crate::patch::shape::Shape;
+use crate::patch::{Undone, apply, carry_out};
 use crate::rules::{CelValue, Program, to_json};
 
 /// One change, made by an expression.
@@ -55,15 +54,15 @@ impl Policy {
         self.is_repeated
     }
 
-    /// Changes the object of a request that it concerns as `matched`. Each mutation sees what those before it made; `fill_in` puts in
-    /// what each leaves out.
+    /// Changes the object of a request that it concerns as `matched`. Each mutation sees what those before it made; `finish` checks
+    /// what each made and puts in what that leaves out.
     pub fn change(
         &self,
         request: &Request,
         matched: &Resource,
         params: Params<'_>,
         shape: &Shape,
-        fill_in: impl Fn(&mut Value),
+        finish: impl Fn(&mut Value) -> Result<(), String>,
     ) -> Changed {
         let mut changed = Changed { object: request.object.clone(), failures: Vec::new() };
         match self.begin(request, matched, params) {
@@ -76,11 +75,9 @@ impl Policy {
         }
         let mut now = request.clone();
         for mutation in &self.mutations {
-            match self.mutated(mutation, &now, matched, params, shape) {
-                Ok(object) => {
-                    now.object = object;
-                    fill_in(&mut now.object);
-                }
+            let made = self.mutated(mutation, &now, matched, params, shape);
+            match made.and_then(|mut object| finish(&mut object).map(|()| object)) {
+                Ok(object) => now.object = object,
                 Err(why) => changed.failures.extend(Some(why).filter(|_| !self.ignores_errors)),
             }
         }
@@ -104,7 +101,9 @@ impl Policy {
             How::Apply => applied(&made, &object, shape)?,
             How::Patch => patched(&made, object)?,
         };
-        object["apiVersion"] = request.object["apiVersion"].clone();
+        for field in ["apiVersion", "kind"] {
+            object[field] = request.object[field].clone();
+        }
         Ok(object)
     }
 }
@@ -126,10 +125,10 @@ fn patched(made: &CelValue, object: Value) -> Result<Value, String> {
     let operations = to_json(made)?;
     let operations = serde_json::from_value::<json_patch::Patch>(operations).map_err(|error| failed(error.to_string()))?;
     let mut changed = object.clone();
-    match json_patch::patch(&mut changed, &operations) {
+    match carry_out(&mut changed, &operations) {
         Ok(()) if changed.is_object() => Ok(changed),
         Ok(()) => Err(failed("what is left is no object".to_owned())),
-        Err(error) if matches!(error.kind, PatchErrorKind::TestFailed) => Ok(object),
+        Err(Undone::TestFailed) => Ok(object),
         Err(error) => Err(failed(error.to_string())),
     }
 }
@@ -161,7 +160,7 @@ mod tests {
     fn change(spec: &Value, params: Params<'_>) -> Changed {
         let policy = Policy::read(&json!({"kind": "MutatingAdmissionPolicy", "metadata": {"name": "p"}, "spec": spec}));
         let request = request();
-        policy.change(&request, &request.resource, params, &sample(), |_| ())
+        policy.change(&request, &request.resource, params, &sample(), |_| Ok(()))
     }
 
     fn applied(expression: &str) -> Value {
