@@ -3,8 +3,6 @@
 //! The resourceVersion is the revision at which the entry was modified, known only once the store has committed. It is
 //! put in when an object is read, which needs no parsing.
 
-use std::io::Write as _;
-
 use logic::patch::tidy::{add_always_there, always_there};
 use logic::patch::{core_types, order};
 use model::{Kind, drop_nulls};
@@ -77,7 +75,7 @@ pub fn encode(kind: &Kind, mut object: Value) -> Vec<u8> {
         if name == "resourceVersion" {
             bytes.extend_from_slice(VERSION);
         } else {
-            write!(bytes, "{}:{value}", json!(name)).ok();
+            append(&mut bytes, name, value);
         }
         if fields.peek().is_some() {
             bytes.push(b',');
@@ -86,7 +84,8 @@ pub fn encode(kind: &Kind, mut object: Value) -> Vec<u8> {
     bytes.push(b'}');
     for (name, value) in object.as_object().into_iter().flatten() {
         if name != "apiVersion" && name != "kind" {
-            write!(bytes, ",{}:{value}", json!(name)).ok();
+            bytes.push(b',');
+            append(&mut bytes, name, value);
         }
     }
     bytes.push(b'}');
@@ -94,6 +93,13 @@ pub fn encode(kind: &Kind, mut object: Value) -> Vec<u8> {
     // They stay in memory for as long as the object does.
     bytes.shrink_to_fit();
     bytes
+}
+
+/// Appends a field. A value always has a JSON, and memory takes it.
+fn append(out: &mut Vec<u8>, name: &str, value: &Value) {
+    let _ = serde_json::to_writer(&mut *out, name);
+    out.push(b':');
+    let _ = serde_json::to_writer(out, value);
 }
 
 /// An entry as an object, with its resourceVersion; one that was never stored has none.
@@ -110,7 +116,20 @@ pub fn decode(entry: &Entry) -> Value {
 /// Appends an entry's object as JSON; `typed` says whether apiVersion and kind are written.
 pub fn write(out: &mut Vec<u8>, head: &str, entry: &Entry, typed: bool) {
     out.extend_from_slice(if typed { head.as_bytes() } else { b"{" });
+    versioned(out, rest(&entry.value, head), entry);
+}
+
+/// Appends the metadata of an entry's object, as JSON.
+pub fn write_metadata(out: &mut Vec<u8>, head: &str, entry: &Entry) {
     let rest = rest(&entry.value, head);
+    let mut metadata = Vec::with_capacity(rest.len());
+    versioned(&mut metadata, rest, entry);
+    let object = metadata.get(METADATA.len() - 1..).unwrap_or_default();
+    out.extend_from_slice(object.get(..logic::json::object_length(object)).unwrap_or_default());
+}
+
+/// Appends what follows the head of an entry's object, with its version.
+fn versioned(out: &mut Vec<u8>, rest: &[u8], entry: &Entry) {
     // What another program stored has no place for the version: it goes first.
     let at = memchr::memmem::find(rest, VERSION);
     let (before, after) = rest.split_at(at.unwrap_or(METADATA.len().min(rest.len())));
@@ -169,6 +188,9 @@ mod tests {
         let data = r#""data":{"a":"say \"resourceVersion\": \"\"","b":"\u003c"}"#;
         assert_eq!(written(&kind, &stored, true), format!(r#"{{"kind":"ConfigMap","apiVersion":"v1",{metadata},{data}}}"#));
         assert_eq!(written(&kind, &stored, false), format!("{{{metadata},{data}}}"));
+        let mut alone = Vec::new();
+        write_metadata(&mut alone, &head(&kind), &stored);
+        assert_eq!(String::from_utf8(alone).unwrap(), metadata.split_once(':').unwrap().1);
         assert_eq!(decode(&stored), serde_json::from_str::<Value>(&written(&kind, &stored, true)).unwrap());
         let never = entry(&kind, json!({"metadata": {"name": "x"}}), 0);
         assert_eq!(written(&kind, &never, false), r#"{"metadata":{"name":"x"}}"#);

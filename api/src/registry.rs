@@ -65,6 +65,11 @@ impl Served {
         object
     }
 
+    /// Appends the metadata of an entry's object as JSON. A kind that is kept in another form has the same.
+    pub fn write_metadata(&self, out: &mut Vec<u8>, entry: &Entry) {
+        object::write_metadata(out, &self.head, entry);
+    }
+
     /// Appends an entry's object as JSON; `typed` says whether apiVersion and kind are written.
     pub fn write(&self, out: &mut Vec<u8>, entry: &Entry, typed: bool) {
         match &self.custom {

@@ -10,8 +10,34 @@ pub fn syntax_error(text: &[u8]) -> Option<String> {
     })
 }
 
+/// How many bytes an object takes that JSON begins with; all of them when it does not end.
+pub fn object_length(json: &[u8]) -> usize {
+    let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
+    for (at, byte) in json.iter().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'{' if !is_text => depth += 1,
+            b'}' if !is_text => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    json.len()
+}
+
 /// JSON whose texts have `<`, `>`, `&` and the separators of lines escaped, so that it may stand in a web page.
 pub fn escaped(json: Vec<u8>) -> Vec<u8> {
+    // Most have none of these, which is soon found piece by piece.
+    let may_begin = |byte: u8| matches!(byte, b'<' | b'>' | b'&' | 0xe2);
+    if !json.chunks(64).any(|piece| piece.iter().fold(false, |found, byte| found | may_begin(*byte))) {
+        return json;
+    }
     let replacement = |at: usize, byte: u8| match (byte, json.get(at + 1..at + 3)) {
         (b'<', _) => Some((b"\\u003c", 1)),
         (b'>', _) => Some((b"\\u003e", 1)),

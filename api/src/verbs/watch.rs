@@ -249,6 +249,17 @@ impl Writer {
                 lines.extend_from_slice(b"}\n");
             }
             View::Whole => event(lines, self.format, name, &self.served.read(entry)),
+            View::Metadata if self.format == Format::Json && self.served.kind.form.is_none() => {
+                let meta = self.meta;
+                lines.extend_from_slice(
+                    format!(
+                        "{{\"type\":\"{name}\",\"object\":{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"{meta}\",\"metadata\":"
+                    )
+                    .as_bytes(),
+                );
+                self.served.write_metadata(lines, entry);
+                lines.extend_from_slice(b"}}\n");
+            }
             View::Metadata => event(lines, self.format, name, &metadata_only(self.meta, &self.served.read(entry))),
             View::Table => {
                 let row = self.row(entry);

@@ -62,7 +62,7 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
 
 impl AuditLog for AuditFile {
     fn keep(&self, line: &Value) {
-        let mut bytes = line.to_string().into_bytes();
+        let mut bytes = serde_json::to_vec(line).unwrap_or_default();
         bytes.push(b'\n');
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

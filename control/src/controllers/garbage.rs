@@ -3,17 +3,20 @@
 //! One watch a kind, of metadata alone, keeps a graph of who owns whom. An owner that disappears takes along what has no
 //! other owner; an object whose owner was never seen is asked for before anything is done about it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use client::{Error, Result};
 use futures::stream::{BoxStream, SelectAll, StreamExt as _};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams, Preconditions};
+use kube::core::DynamicResourceScope;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Client, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt as _};
 use model::{Cause, labels};
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +27,64 @@ const FOREGROUND: &str = "foregroundDeletion";
 const RETRY: Duration = Duration::from_secs(1);
 
 type Definitions = BoxStream<'static, watcher::Result<watcher::Event<PartialObjectMeta<CustomResourceDefinition>>>>;
-type Seen = (usize, watcher::Event<PartialObjectMeta<DynamicObject>>);
+type Seen = (usize, watcher::Event<Metadata>);
+
+/// The metadata of any object, without what is not looked at here: most of it says who wrote which field.
+#[derive(Debug, Clone, Deserialize)]
+struct Metadata {
+    #[serde(deserialize_with = "needed")]
+    metadata: ObjectMeta,
+}
+
+fn needed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Needed {
+        name: Option<String>,
+        namespace: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+        owner_references: Option<Vec<OwnerReference>>,
+        finalizers: Option<Vec<String>>,
+        deletion_timestamp: Option<Time>,
+    }
+    let Needed { name, namespace, uid, resource_version, owner_references, finalizers, deletion_timestamp } =
+        Needed::deserialize(deserializer)?;
+    Ok(ObjectMeta { name, namespace, uid, resource_version, owner_references, finalizers, deletion_timestamp, ..ObjectMeta::default() })
+}
+
+impl Resource for Metadata {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::kind(resource)
+    }
+
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::group(resource)
+    }
+
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::version(resource)
+    }
+
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::plural(resource)
+    }
+
+    fn metadata_api() -> bool {
+        true
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
 
 /// Runs until `stop` is cancelled; begins anew when there are other kinds to look after.
 pub async fn run(client: Client, stop: CancellationToken) {
@@ -59,7 +119,7 @@ async fn other_kinds(client: &Client, resources: &[ApiResource], definitions: &m
 async fn collect(client: Client, resources: Vec<ApiResource>, stop: CancellationToken) {
     let mut watches = SelectAll::new();
     for (at, resource) in resources.iter().enumerate() {
-        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(client.clone(), resource);
+        let api = Api::<Metadata>::all_with(client.clone(), resource);
         let watch = watcher(api, watcher::Config::default()).default_backoff();
         watches.push(watch.filter_map(move |event| async move { event.ok().map(|event| (at, event)) }).boxed());
     }
@@ -131,7 +191,7 @@ impl Collector {
         self.examine_all(again.into_iter().collect()).await;
     }
 
-    fn learn(&mut self, resource: usize, object: &PartialObjectMeta<DynamicObject>) -> String {
+    fn learn(&mut self, resource: usize, object: &Metadata) -> String {
         let uid = object.uid().unwrap_or_default();
         let known = Known {
             resource,
@@ -225,8 +285,8 @@ impl Collector {
     /// be missed.
     async fn learn_dependents(&mut self, uid: &str, owner: &Known) -> Result<()> {
         for (at, resource) in self.resources.clone().iter().enumerate() {
-            let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &owner.namespace, resource);
-            let listed = api.list_metadata(&ListParams::default()).await.map_err(|error| failed("list", &resource.plural, error))?;
+            let api = Api::<Metadata>::namespaced_with(self.client.clone(), &owner.namespace, resource);
+            let listed = api.list(&ListParams::default()).await.map_err(|error| failed("list", &resource.plural, error))?;
             for object in listed.items.iter().filter(|object| object.owner_references().iter().any(|owner| owner.uid == uid)) {
                 self.learn(at, object);
             }
