@@ -25,7 +25,7 @@ help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 .PHONY: build
-build: need ## Build the binary, target/release/conductor
+build: need ## Build the binary, target/release/conductor, and conductor-shim
 	cargo build $(PROFILE) --locked -p $(PACKAGE)
 
 # What `build` builds; smaller things show the same sooner.
@@ -40,7 +40,7 @@ reproducible: need ## Build twice, in two places, and compare the bytes
 		git archive HEAD | tar -x -C $(TARGET)/twice/$$place; \
 		env -u CARGO_TARGET_DIR $(MAKE) -C $(TARGET)/twice/$$place build; \
 	done
-	@find $(TARGET)/twice/here/target/*/$(PACKAGE) -type f | while read -r one; do \
+	@find $(TARGET)/twice/here/target/*/$(PACKAGE)* -maxdepth 0 -type f -executable | while read -r one; do \
 		cmp "$$one" "$${one/here/there-and-longer}" && sha256sum "$$one"; \
 	done
 	@rm -rf $(TARGET)/twice

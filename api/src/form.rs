@@ -35,9 +35,12 @@ impl Form {
         Self { pretty, gzip }
     }
 
-    /// The answer in this form. Streams stay as they are.
+    /// The answer in this form. Streams, of which nothing is there yet, stay as they are.
     pub async fn give(self, response: Response) -> Response {
-        let Some(size) = response.body().size_hint().exact() else { return response };
+        let size = response.body().size_hint().lower();
+        if size == 0 {
+            return response;
+        }
         let json = response.headers().get(CONTENT_TYPE).is_some_and(|of| of.as_bytes().starts_with(b"application/json"));
         let pretty = self.pretty && json;
         let gzip = self.gzip && (size >= GZIP_BYTES_MIN || (pretty && size >= GZIP_BYTES_MIN / 2));

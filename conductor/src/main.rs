@@ -8,7 +8,6 @@ mod settings;
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -33,34 +32,16 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1);
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     // A shim must be the only thing in its process: nothing is begun before it.
-    if args.next().is_some_and(|first| first == "shim") {
-        return match args.next().unwrap_or_default() {
-            first if first == "--terminal" => terminal(&args.collect::<Vec<_>>()),
-            pod_dir => shim(&pod_dir),
-        };
+    if let [first, words @ ..] = words.as_slice()
+        && first == "shim"
+    {
+        return runtime::process::program::run(words);
     }
     match Cli::parse().command {
         Command::Serve(args) => serve(args),
         Command::Client(command) => cli::run(command),
-    }
-}
-
-fn shim(pod_dir: &OsString) -> ExitCode {
-    match runtime::process::shim::run(Path::new(pod_dir)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
-    }
-}
-
-fn terminal(words: &[OsString]) -> ExitCode {
-    match runtime::process::terminal::run(words) {
-        Ok(never) => match never {},
-        Err(error) => {
-            fail(&error);
-            ExitCode::from(127)
-        }
     }
 }
 

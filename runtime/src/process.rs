@@ -27,8 +27,9 @@ mod session;
 mod shim_start;
 mod usage;
 
-pub mod shim;
-pub mod terminal;
+pub mod program;
+mod shim;
+mod terminal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -1,21 +1,28 @@
 //! `GET`: one object, or a list.
 
+mod list_body;
+
+use std::sync::Arc;
+
+use axum::body::Body;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 use logic::selector::{FieldSelector, LabelSelector};
 use model::{Kind, Problem, ProblemKind};
 use serde_json::{Value, json};
 use store::{Entry, ListOptions};
 
-use crate::answer::{self, Accepted, View};
+use crate::answer::{self, Accepted, Format, View};
+use crate::object;
 use crate::query::{Query, not_a_number};
 use crate::requests::Shown;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::table::{Include, table};
-use crate::{object, registry::Served};
+use list_body::ListBody;
 
 /// Reads one object. Errors: 404, 406.
 pub async fn get(call: &Call) -> Result<Response> {
@@ -141,7 +148,7 @@ pub async fn list(call: &Call) -> Result<Response> {
     } else if !kind.keeps_unknown {
         metadata["continue"] = json!("");
     }
-    Ok(respond_list(call, accepted, &chosen, &metadata))
+    Ok(respond_list(call, accepted, chosen, &metadata))
 }
 
 fn list_options(call: &Call) -> Result<(ListOptions, Option<usize>)> {
@@ -209,11 +216,11 @@ fn check_list_options(query: &Query) -> Result<()> {
     if found.is_empty() { Ok(()) } else { Err(Status::invalid_options("ListOptions", &found)) }
 }
 
-fn respond_list(call: &Call, accepted: Accepted, entries: &[Entry], metadata: &Value) -> Response {
+fn respond_list(call: &Call, accepted: Accepted, entries: Vec<Entry>, metadata: &Value) -> Response {
     let kind = call.kind();
     let objects = || entries.iter().map(|entry| call.served.read(entry)).collect::<Vec<_>>();
     let value = match accepted.view {
-        View::Whole => return answer::json_bytes(accepted.format, StatusCode::OK, list_json(&call.served, entries, metadata)),
+        View::Whole => return whole_list(call, accepted.format, entries, metadata),
         View::Table => {
             let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
             let mut metadata = metadata.clone();
@@ -230,22 +237,14 @@ fn respond_list(call: &Call, accepted: Accepted, entries: &[Entry], metadata: &V
     answer::value(accepted.format, StatusCode::OK, &value)
 }
 
-/// A list, put together from stored bytes. Items of core kinds carry no apiVersion and kind, as Kubernetes has it.
-fn list_json(served: &Served, entries: &[Entry], metadata: &Value) -> Vec<u8> {
-    let kind = &served.kind;
-    let size: usize = entries.iter().map(|entry| entry.value.len() + 40).sum();
-    let mut json = Vec::with_capacity(size + 200);
-    let head =
-        format!("{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[", json!(kind.list_kind), json!(kind.api_version()));
-    json.extend_from_slice(head.as_bytes());
-    for (at, entry) in entries.iter().enumerate() {
-        if at > 0 {
-            json.push(b',');
-        }
-        served.write(&mut json, entry, !kind.keeps_unknown);
+fn whole_list(call: &Call, format: Format, entries: Vec<Entry>, metadata: &Value) -> Response {
+    let list = ListBody::new(Arc::clone(&call.served), entries, metadata);
+    if format != Format::Json {
+        return answer::value(format, StatusCode::OK, &serde_json::from_slice(&list.at_once()).unwrap_or_default());
     }
-    json.extend_from_slice(b"]}");
-    json
+    let mut response = Response::new(Body::new(list));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 fn token(revision: u64, after: &str) -> String {

@@ -36,6 +36,34 @@ async fn a_large_answer_is_compressed_for_whoever_takes_it_so() {
 }
 
 #[tokio::test]
+async fn a_long_list_is_sent_in_pieces_and_is_the_same_in_every_form() {
+    let server = Server::start().await;
+    let names: Vec<String> = (0..8).map(|at| format!("m-{at}")).collect();
+    for name in &names {
+        server.post(MAPS, json!({"metadata": {"name": name}, "data": {"k": "x".repeat(100_000)}})).await.expect(201);
+    }
+    let request = Request::get(MAPS).body(Body::empty()).unwrap();
+    let mut body = server.router.clone().oneshot(request).await.unwrap().into_body();
+    let (mut whole, mut pieces) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        whole.extend_from_slice(&frame.unwrap().into_data().unwrap());
+        pieces += 1;
+    }
+    assert_eq!(pieces, 3, "each ends with the object that takes it over 256 KiB");
+    assert!(whole.ends_with(b"]}\n"));
+    let list: Value = serde_json::from_slice(&whole).unwrap();
+    assert_eq!(list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect::<Vec<_>>(), names);
+    let (encoding, zipped) = bytes(&server, MAPS, ("accept-encoding", "gzip")).await;
+    let mut unzipped = Vec::new();
+    flate2::read::GzDecoder::new(zipped.as_slice()).read_to_end(&mut unzipped).unwrap();
+    assert_eq!((encoding.as_deref(), unzipped == whole), (Some("gzip"), true));
+    let pretty = bytes(&server, &format!("{MAPS}?pretty=true"), ("accept", "*/*")).await.1;
+    assert_eq!(serde_json::from_slice::<Value>(&pretty).unwrap(), list);
+    let (_, yaml) = bytes(&server, MAPS, ("accept", "application/yaml")).await;
+    assert_eq!(logic::yaml::parse(std::str::from_utf8(&yaml).unwrap()).unwrap(), [list]);
+}
+
+#[tokio::test]
 async fn people_get_answers_that_they_can_read() {
     let server = Server::start().await;
     let lines =

@@ -1,5 +1,6 @@
 //! Which adapter is used for what. Nothing else names one.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,9 +70,8 @@ pub async fn assemble(settings: &Settings, store: Arc<dyn Store>, access: Access
     api.prepare().await.context("cannot make the default roles")?;
     let client = |name: &str| Client::new(api.router_for(User::master(&format!("system:conductor:{name}"))), "default");
     make_namespaces(&client("server")).await?;
-    let shim = std::env::current_exe().context("cannot find this program's own file")?;
-    let shim = vec![shim.to_string_lossy().into_owned(), "shim".to_owned()];
-    let process = Process::open(data.join("pods"), shim).await.context("cannot open the process runtime")?;
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    let process = Process::open(data.join("pods"), shim_beside(&own)).await.context("cannot open the process runtime")?;
     let router = Arc::new(Builtin::start(http, Options { connections_max: Some(settings.http_connections), ..Options::default() })?);
     let docker = Docker::open(data.join("docker"), &settings.engine).await.context("cannot open the docker runtime")?;
     let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(process), Arc::new(docker)];
@@ -79,6 +79,15 @@ pub async fn assemble(settings: &Settings, store: Arc<dyn Store>, access: Access
     let agent = Agent::new(client("agent"), Arc::clone(&clock), facts, runtimes, Arc::clone(&router) as Arc<dyn router::Router>);
     here.set(node, agent.answers());
     Ok(Parts { controllers: client("controllers"), api, clock, agent, router })
+}
+
+/// What starts a shim: the small program for it that is installed beside our own, or else our own.
+fn shim_beside(own: &Path) -> Vec<String> {
+    let small = own.with_file_name("conductor-shim");
+    match small.is_file() {
+        true => vec![small.to_string_lossy().into_owned()],
+        false => vec![own.to_string_lossy().into_owned(), "shim".to_owned()],
+    }
 }
 
 impl Parts {

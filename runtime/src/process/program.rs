@@ -1,0 +1,30 @@
+//! What the program of a shim does with its words. It is the whole of `conductor-shim`, and `conductor shim`.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::process::{shim, terminal};
+
+/// Looks after the pod whose directory is the first word; after `--terminal`, becomes a program with a terminal instead. A failure is
+/// told on standard error, whoever may have closed it.
+pub fn run(words: &[OsString]) -> ExitCode {
+    match words {
+        [first, words @ ..] if first == "--terminal" => match terminal::run(words) {
+            Ok(never) => match never {},
+            Err(error) => fail(&error, 127),
+        },
+        [pod_dir] => match shim::run(Path::new(pod_dir)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        },
+        _ => fail(&"expected the directory of a pod, or --terminal, a terminal and a program", 2),
+    }
+}
+
+fn fail(why: &dyn Display, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "conductor: {why}");
+    ExitCode::from(code)
+}
