@@ -16,8 +16,8 @@ export CONDUCTOR_TEST_KUBECTL ?= $(abspath $(TOOLS)/bin/kubectl)
 
 # What is built for release does not depend on where: two builds are the same bytes.
 CARGO_HOME_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
-build demo demo-stop bench: export RUSTFLAGS := --remap-path-prefix=$(CURDIR)=/conductor --remap-path-prefix=$(CARGO_HOME_DIR)=/cargo $(RUSTFLAGS)
-build demo demo-stop bench: export CFLAGS := -DMI_DEFAULT_ARENA_EAGER_COMMIT=0 -ffile-prefix-map=$(CURDIR)=/conductor -ffile-prefix-map=$(CARGO_HOME_DIR)=/cargo
+build demo demo-stop bench order: export RUSTFLAGS := --remap-path-prefix=$(CURDIR)=/conductor --remap-path-prefix=$(CARGO_HOME_DIR)=/cargo $(RUSTFLAGS)
+build demo demo-stop bench order: export CFLAGS := -DMI_DEFAULT_ARENA_EAGER_COMMIT=0 -ffile-prefix-map=$(CURDIR)=/conductor -ffile-prefix-map=$(CARGO_HOME_DIR)=/cargo
 
 .PHONY: help
 help: ## Show this
@@ -99,6 +99,10 @@ bench: need ## Measure beside peers: wrk, etcd, haproxy, nginx, caddy, docker-co
 	cargo build --release --locked -p router --features builtin --example serve
 	cargo build --release --locked -p store --features embedded --example writes
 	@$(TARGET)/release/xtask bench $(BENCH)
+
+.PHONY: order
+order: build ## See anew which functions the server runs, for the linker to lay side by side; needs valgrind
+	cargo run --release --locked -p xtask -- order
 
 .PHONY: tidy
 tidy: need ## Check the promises of the architecture, the glossary and the style

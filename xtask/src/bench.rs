@@ -4,11 +4,11 @@
 //! shared, a ratio of one run says something. The table is printed; `docs/benchmarks.md` keeps one with its date.
 
 mod api;
-mod clients;
+pub mod clients;
 mod containers;
 mod footprint;
 mod machine;
-mod peers;
+pub mod peers;
 mod proxies;
 mod rollouts;
 mod router;

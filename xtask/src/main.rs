@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod image;
 mod load;
+mod order;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ enum Chore {
     Licences,
     /// Measure beside peers, of which those that are missing are left out; needs wrk, etcd and haproxy
     Bench(bench::Arguments),
+    /// See which functions the server runs, for the linker to lay side by side; needs valgrind and a release build
+    Order,
     /// Show a Service being changed under load; `make demo` builds what this needs
     Demo,
     /// Take away what `demo` left running
@@ -40,6 +43,7 @@ async fn main() -> ExitCode {
         Chore::Alone => alone::command(),
         Chore::Licences => tidy::licences_command(),
         Chore::Bench(arguments) => bench::command(arguments).await,
+        Chore::Order => order::command().await,
         Chore::Demo => demo::command().await,
         Chore::DemoStop => demo::stop_command().await,
     }

@@ -1,11 +1,12 @@
 //! Programs that are started for a measurement and ended after it.
 
+use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 /// A program that ends when this is dropped.
@@ -29,6 +30,14 @@ impl Peer {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn end(mut self) -> Result<()> {
+        let asked = Command::new("kill").arg(self.pid().to_string()).status()?;
+        ensure!(asked.success(), "it is gone");
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Its resident memory, in KiB.
@@ -119,17 +128,26 @@ pub struct Conductor {
 impl Conductor {
     /// Starts `conductor serve`.
     pub fn start() -> Result<Self> {
+        Self::start_under(&[], Duration::from_secs(15))
+    }
+
+    /// Starts `conductor serve` by a program that runs it, and waits so long for it.
+    pub fn start_under(by: &[&str], patience: Duration) -> Result<Self> {
         let begun = Instant::now();
         let binary = built("conductor", "-p conductor")?;
-        let peer = Peer::start("conductor", |dir| {
-            let mut command = Command::new(binary);
-            command.args(["serve", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"]).arg(dir.join("data"));
+        let peer = Peer::start(by.first().unwrap_or(&"conductor"), |dir| {
+            let words: Vec<OsString> = by.iter().map(OsString::from).chain([binary.into_os_string()]).collect();
+            let mut command = Command::new(words.first().context("no program")?);
+            command
+                .args(words.iter().skip(1))
+                .args(["serve", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"])
+                .arg(dir.join("data"));
             Ok(command)
         })?;
         let data = peer.dir.path().join("data");
         let ready = data.join("ready.json");
         while !ready.exists() {
-            if begun.elapsed() > Duration::from_secs(15) {
+            if begun.elapsed() > patience {
                 bail!("the server is not ready: {}", std::fs::read_to_string(peer.dir.path().join("log"))?);
             }
             std::thread::sleep(Duration::from_millis(1));
