@@ -52,7 +52,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limits: Limits::default(), cache_bytes: 4 << 20, sealing: None }
+        Self { limits: Limits::default(), cache_bytes: 2 << 20, sealing: None }
     }
 }
 

@@ -30,10 +30,10 @@ const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// Events that are ready go together, up to about so much.
 const PIECE_BYTES: usize = 64 << 10;
 /// Between two pieces a watch rests so long for each watch there is: the more there are, the more events share the cost of a piece.
-const REST_EACH: Duration = Duration::from_micros(40);
+const REST_EACH: Duration = Duration::from_micros(80);
 /// Shorter rests would save nothing.
-const REST_MIN: Duration = Duration::from_millis(4);
-const REST_MAX: Duration = Duration::from_millis(100);
+const REST_MIN: Duration = Duration::from_millis(8);
+const REST_MAX: Duration = Duration::from_millis(150);
 
 /// How a watch writes its events.
 struct Writer {
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn watches_rest_only_where_there_are_many() {
-        for (watches, expected) in [(0, None), (1, None), (99, None), (100, Some(4)), (1_000, Some(40)), (100_000, Some(100))] {
+        for (watches, expected) in [(0, None), (1, None), (99, None), (100, Some(8)), (1_000, Some(80)), (100_000, Some(150))] {
             assert_eq!(rest(watches), expected.map(Duration::from_millis), "{watches}");
         }
     }

@@ -25,7 +25,7 @@ const TITLE: &[u8; 20] = b"conductor-journal 1\n";
 /// Where the first segment begins.
 const BEGIN: usize = 4096;
 /// The bytes of a segment: some thousand small changes, which the database takes over in one write.
-const SEGMENT: usize = 4 << 20;
+const SEGMENT: usize = 2 << 20;
 const SEGMENTS: usize = 2;
 /// The bytes of a frame before its content.
 const HEAD: usize = 16;
