@@ -65,7 +65,7 @@ impl Served {
         object
     }
 
-    /// Appends the metadata of an entry's object as JSON. A kind that is kept in another form has the same.
+    /// Appends the metadata of an entry's object as a field of JSON. A kind that is kept in another form has the same.
     pub fn write_metadata(&self, out: &mut Vec<u8>, entry: &Entry) {
         object::write_metadata(out, &self.head, entry);
     }

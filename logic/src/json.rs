@@ -10,7 +10,7 @@ pub fn syntax_error(text: &[u8]) -> Option<String> {
     })
 }
 
-/// How many bytes an object takes that JSON begins with; all of them when it does not end.
+/// How many bytes JSON has to the end of the first object in it; all of them when it does not end.
 pub fn object_length(json: &[u8]) -> usize {
     let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
     for (at, byte) in json.iter().enumerate() {

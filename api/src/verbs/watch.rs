@@ -252,10 +252,7 @@ impl Writer {
             View::Metadata if self.format == Format::Json && self.served.kind.form.is_none() => {
                 let meta = self.meta;
                 lines.extend_from_slice(
-                    format!(
-                        "{{\"type\":\"{name}\",\"object\":{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"{meta}\",\"metadata\":"
-                    )
-                    .as_bytes(),
+                    format!("{{\"type\":\"{name}\",\"object\":{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"{meta}\",").as_bytes(),
                 );
                 self.served.write_metadata(lines, entry);
                 lines.extend_from_slice(b"}}\n");

@@ -177,11 +177,11 @@ impl Disk {
                 older => return Ok(Err(older)),
             }
             let mut loaded = load(&database, self.options.limits, &self.seal)?;
-            let mut replayed = Vec::new();
+            let mut replayed = None;
             if loaded.mark.journal != 0 {
-                for frame in journal::read(&journal_path(&self.path), loaded.mark.journal, loaded.mark.taken)? {
-                    replayed.push(Arc::new(frame::replay(&frame, &mut loaded, &self.seal)?));
-                }
+                let frames = journal::read(&journal_path(&self.path), loaded.mark.journal, loaded.mark.taken)?;
+                let drafts = frames.iter().map(|frame| frame::replay(frame, &mut loaded, &self.seal).map(Arc::new));
+                replayed = Some(drafts.collect::<Result<Vec<_>, Unreadable>>()?);
             }
             Ok(Ok(Opened { database, loaded, replayed }))
         })
@@ -190,7 +190,7 @@ impl Disk {
     /// Makes files that were read ready to be written.
     fn settle(&mut self, opened: Opened) -> (Loaded, Result<()>) {
         let Opened { database, loaded, replayed } = opened;
-        let begun = Files::begin(&self.path, self.seal.clone(), database, &replayed, loaded.floor);
+        let begun = Files::begin(&self.path, self.seal.clone(), database, replayed.as_deref(), loaded.floor);
         (loaded, begun.map(|files| self.files = Some(files)))
     }
 }
@@ -199,8 +199,8 @@ impl Disk {
 struct Opened {
     database: Database,
     loaded: Loaded,
-    /// What the journal had and the database has not.
-    replayed: Vec<Arc<Draft>>,
+    /// What the journal had and the database has not; `None` where there is no journal.
+    replayed: Option<Vec<Arc<Draft>>>,
 }
 
 /// Puts a store that holds a state in the place of the one at `path`, which is kept beside it. Errors: see [`super::Backup::restore`].

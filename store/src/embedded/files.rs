@@ -54,8 +54,9 @@ pub struct Files {
 }
 
 impl Files {
-    /// Has the database take over what an older journal held, and begins a new one. Errors: [`Error::Unavailable`].
-    pub fn begin(path: &Path, seal: Arc<Seal>, database: Database, replayed: &[Arc<Draft>], floor: Revision) -> Result<Self> {
+    /// Has the database take over what an older journal held, where there is one, and begins a new one.
+    /// Errors: [`Error::Unavailable`].
+    pub fn begin(path: &Path, seal: Arc<Seal>, database: Database, replayed: Option<&[Arc<Draft>]>, floor: Revision) -> Result<Self> {
         let database = Arc::new(database);
         let mut files = Self {
             path: path.to_owned(),
@@ -67,7 +68,9 @@ impl Files {
             floor,
             memory_floor: floor,
         };
-        files.take_over_now(replayed)?;
+        if let Some(replayed) = replayed {
+            files.take_over_now(replayed)?;
+        }
         let journal = journal_path(path);
         // Whoever was killed here left an empty one, which nothing refers to.
         let created = remove(&journal).and_then(|()| Journal::create(&journal, RandomState::new().hash_one(path).max(1)));
@@ -130,10 +133,7 @@ impl Files {
         let drafts = std::mem::take(&mut self.pending);
         let (mark, forget) = (self.mark(), self.forget(&drafts));
         let (path, database, seal) = (self.path.clone(), self.database.clone(), self.seal.clone());
-        let run = move || {
-            let draft = Draft::merged(&drafts);
-            guarded(&path, || tables::write(&database, &draft, forget, &seal, mark).map_err(Unreadable::from)).map_err(unavailable)
-        };
+        let run = move || take_over(&path, &database, &drafts, forget, &seal, mark);
         let thread = std::thread::Builder::new().name("store-database".to_owned()).spawn(run);
         self.taking_over.0 = Some(thread.map_err(|error| Error::Unavailable(format!("start a thread: {error}")))?);
         if let Some(journal) = &mut self.journal {
@@ -144,9 +144,8 @@ impl Files {
 
     /// Has the database take over these drafts, which follow all that it has, before it returns.
     fn take_over_now(&mut self, drafts: &[Arc<Draft>]) -> Result<()> {
-        let (draft, mark, forget) = (Draft::merged(drafts), self.mark(), self.forget(drafts));
-        guarded(&self.path, || tables::write(&self.database, &draft, forget, &self.seal, mark).map_err(Unreadable::from))
-            .map_err(unavailable)
+        let (mark, forget) = (self.mark(), self.forget(drafts));
+        take_over(&self.path, &self.database, drafts, forget, &self.seal, mark)
     }
 
     /// What is said of the journal once the database has all that is in it.
@@ -182,6 +181,12 @@ impl Drop for TakingOver {
             tracing::warn!(%error, "the database did not take over its journal");
         }
     }
+}
+
+/// Writes drafts into the database as one, and up to which frame of the journal it has them.
+fn take_over(path: &Path, database: &Database, drafts: &[Arc<Draft>], forget: Option<Revision>, seal: &Seal, mark: Mark) -> Result<()> {
+    let draft = Draft::merged(drafts);
+    guarded(path, || tables::write(database, &draft, forget, seal, mark).map_err(Unreadable::from)).map_err(unavailable)
 }
 
 fn remove(path: &Path) -> io::Result<()> {
