@@ -19,8 +19,6 @@ use crate::serve::Call;
 use crate::status::Result;
 use crate::{admit, object};
 
-pub use webhooks::{Target, WebhookCaller};
-
 /// What is told when policies or webhooks left `managedFields` that cannot be read; those from before are kept.
 const UNREADABLE_OWNERS: &str = ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated \
     mutating admission controller; please fix your requests";
@@ -34,6 +32,13 @@ pub struct Asked {
     mutating: BTreeMap<String, Arc<Value>>,
     mutating_policies: BTreeMap<String, Arc<Policy>>,
     mutating_bindings: BTreeMap<String, Arc<Value>>,
+}
+
+impl Asked {
+    /// Whether there is anything that refuses.
+    fn may_refuse(&self) -> bool {
+        !self.bindings.is_empty() || !self.validating.is_empty()
+    }
 }
 
 impl FromObjects for Asked {
@@ -84,6 +89,12 @@ pub async fn may_change(call: &Call) -> Result<bool> {
     Ok(call.server.admission.current(call.server.store.as_ref()).await?.may_change())
 }
 
+/// Whether there is anybody who may be asked.
+pub async fn is_asked(call: &Call) -> Result<bool> {
+    let asked = call.server.admission.current(call.server.store.as_ref()).await?;
+    Ok(asked.may_change() || asked.may_refuse())
+}
+
 /// Has policies and webhooks change a new or changed object; whether any did. Its `managedFields` say who owns what without that;
 /// they may be changed too, but not into what nobody can read. Errors: what a webhook refuses, what fails, and what is no object
 /// of the kind and place any more.
@@ -121,7 +132,7 @@ async fn changed(call: &Call, operation: &'static str, before: &Value, after: &m
 /// Asks policies and validating webhooks about what is to be stored. Errors: what they refuse, and webhooks that fail.
 pub async fn validate(call: &Call, operation: &'static str, before: &Value, after: &Value, dry_run: bool) -> Result<()> {
     let asked = call.server.admission.current(call.server.store.as_ref()).await?;
-    if asked.bindings.is_empty() && asked.validating.is_empty() {
+    if !asked.may_refuse() {
         return Ok(());
     }
     let request = request(call, operation, before, after, dry_run).await?;

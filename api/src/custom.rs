@@ -12,12 +12,16 @@ use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 use store::{Compare, Entry, Transaction};
 
+use crate::conversion::Conversion;
+
 const PREFIX: &str = "/-/schemas/";
 
 /// What a definition says of one version of a kind.
 pub struct Custom {
     /// The schema, compiled.
     pub structural: Structural,
+    /// How its objects get from one version to another, where that takes more than another name.
+    pub conversion: Option<Conversion>,
     /// Where its scale is.
     pub scale: Option<ScalePaths>,
     /// Whether its definition is going, so that nothing new may come.
@@ -85,6 +89,7 @@ fn kind(definition: &Value, version: &Value) -> Kind {
         keeps_unknown: false,
         columns: columns(version),
         selectable_fields: version["selectableFields"].as_array().into_iter().flatten().map(selectable).collect(),
+        kept_version: check::version_list(spec).iter().find(|version| version["storage"] == true).map(|version| text(&version["name"])),
         ..Kind::new(&text(&spec["group"]), &text(&version["name"]), &text(&names["kind"]), &text(&names["plural"]), unused)
     }
 }
@@ -149,6 +154,7 @@ fn custom(definition: &Value, version: &Value, since: u64) -> Custom {
     });
     Custom {
         structural: Structural::compile(schema),
+        conversion: Conversion::of(definition),
         scale: ScalePaths::of(version),
         terminating: definition["metadata"]["deletionTimestamp"].is_string(),
         warning: deprecated,

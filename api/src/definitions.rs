@@ -187,8 +187,8 @@ async fn empty(server: &Server, definition: &Value) -> Result<bool> {
             (true, false) => {
                 object["metadata"]["deletionTimestamp"] = json!(admit::timestamp(server.clock.now()));
                 object["metadata"]["deletionGracePeriodSeconds"] = json!(0);
-                let stored = Kind { version: version_of(&object), ..kind.clone() };
-                condition.put(&entry.key, object::encode(&stored, object))
+                let stored_in = object["apiVersion"].as_str().unwrap_or_default().to_owned();
+                condition.put(&entry.key, object::encode_in(&kind, &stored_in, object))
             }
             (false, _) => condition.delete(&entry.key),
         };
@@ -199,10 +199,6 @@ async fn empty(server: &Server, definition: &Value) -> Result<bool> {
         }
     }
     Ok(left == 0)
-}
-
-fn version_of(object: &Value) -> String {
-    object["apiVersion"].as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default().to_owned()
 }
 
 /// What the kinds of a definition follow from.

@@ -13,6 +13,7 @@ mod audit;
 mod body;
 mod checks;
 mod claims;
+mod conversion;
 mod custom;
 mod definitions;
 mod discovery;
@@ -36,6 +37,7 @@ mod status;
 mod table;
 mod usage;
 mod verbs;
+mod webhook;
 
 use std::sync::{Arc, OnceLock};
 
@@ -50,12 +52,12 @@ use limits::Load;
 use requests::Requests;
 
 pub use access::{Access, AccountKey, Identity, NotAKey, User};
-pub use admission::{Target as WebhookTarget, WebhookCaller};
 pub use audit::{AuditLog, Origin};
 pub use limits::Limits;
 pub use pod_streams::NodeConnector;
 pub use registry::{Registry, Served};
 pub use status::Status;
+pub use webhook::{WebhookCaller, WebhookTarget};
 
 /// Tells the numbers of what is beside the API.
 pub type Numbers = Box<dyn Fn(&mut Text) + Send + Sync>;

@@ -32,9 +32,13 @@ pub fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
     }
 }
 
-/// How every stored object of a kind begins: what stands before its metadata.
+/// How every object of a kind begins: what stands before its metadata.
 pub fn head(kind: &Kind) -> String {
-    let (api_version, name) = (json!(kind.kept_api_version()), json!(kind.kind));
+    head_in(kind, &kind.api_version())
+}
+
+fn head_in(kind: &Kind, api_version: &str) -> String {
+    let (api_version, name) = (json!(api_version), json!(kind.kind));
     if kind.defined {
         format!("{{\"apiVersion\":{api_version},\"kind\":{name},")
     } else {
@@ -43,7 +47,12 @@ pub fn head(kind: &Kind) -> String {
 }
 
 /// The bytes to store, with all fields in the order of answers.
-pub fn encode(kind: &Kind, mut object: Value) -> Vec<u8> {
+pub fn encode(kind: &Kind, object: Value) -> Vec<u8> {
+    encode_in(kind, &kind.kept_api_version(), object)
+}
+
+/// As `encode`, for an object that is in this version.
+pub fn encode_in(kind: &Kind, api_version: &str, mut object: Value) -> Vec<u8> {
     let message = core_types::message_of(kind.kept_group(), &kind.kind).filter(|_| !kind.defined);
     if let Some(form) = kind.form {
         (form.keep)(&mut object);
@@ -68,7 +77,7 @@ pub fn encode(kind: &Kind, mut object: Value) -> Vec<u8> {
             order::ordered(message, &mut object);
         }
     }
-    let mut bytes = head(kind).into_bytes();
+    let mut bytes = head_in(kind, api_version).into_bytes();
     bytes.extend_from_slice(METADATA);
     let mut fields = metadata.as_object().into_iter().flatten().peekable();
     while let Some((name, value)) = fields.next() {

@@ -65,6 +65,13 @@ impl Served {
         object
     }
 
+    /// Takes from an object of a defined kind what its schema does not know.
+    pub fn prune(&self, object: &mut Value) {
+        if let Some(custom) = &self.custom {
+            custom.structural.prune(object);
+        }
+    }
+
     /// Appends the metadata of an entry's object as a field of JSON. A kind that is kept in another form has the same.
     pub fn write_metadata(&self, out: &mut Vec<u8>, entry: &Entry) {
         object::write_metadata(out, &self.head, entry);

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use model::metrics::Text;
 use model::{Kind, Source};
-use store::Transaction;
+use store::{Entry, Transaction};
 
 use crate::access::{Identity, User, authenticate, authorize, authorize_path, impersonate, verb};
 use crate::admission::{Aside, Notes};
@@ -24,7 +24,7 @@ use crate::registry::{Registry, Served};
 use crate::requests::Told;
 use crate::status::{Result, Status};
 use crate::table::Include;
-use crate::{BODY_BYTES_MAX, Server, access, answer, definitions, discovery, object, openapi, pod_streams, usage, verbs};
+use crate::{BODY_BYTES_MAX, Server, access, answer, conversion, definitions, discovery, object, openapi, pod_streams, usage, verbs};
 
 /// How often a request is served anew when the definition of its kind changes meanwhile.
 const TRIES_MAX: usize = 8;
@@ -74,6 +74,19 @@ impl Call {
             Some(custom) => custom.guard(transaction),
             None => transaction,
         }
+    }
+
+    /// An entry in the version of the kind. Errors: 500 where a webhook that converts it fails.
+    pub async fn shown(&self, entry: Entry) -> Result<Entry> {
+        if !conversion::is_needed(&self.served) {
+            return Ok(entry);
+        }
+        Ok(self.shown_all(vec![entry.clone()]).await?.pop().unwrap_or(entry))
+    }
+
+    /// As `shown`, for many.
+    pub async fn shown_all(&self, entries: Vec<Entry>) -> Result<Vec<Entry>> {
+        conversion::shown(&self.server, &self.served, entries).await
     }
 
     /// Whether `/scale` is a resource of its own.

@@ -8,6 +8,8 @@ use crate::{Column, Kind, Scope};
 
 mod check;
 
+pub use check::client_problems;
+
 /// The API group.
 pub const GROUP: &str = "admissionregistration.k8s.io";
 
@@ -174,8 +176,15 @@ fn default_webhooks(object: &mut Value, mutating: bool) {
         let mut within = json!({"webhook": webhook.take()});
         default_matching(&mut within, "webhook", "rules");
         *webhook = within["webhook"].take();
-        if let Some(service) = webhook.pointer_mut("/clientConfig/service").filter(|service| service.is_object()) {
-            default_to(service, "port", json!(443));
+        if let Some(client) = webhook.get_mut("clientConfig") {
+            fill_in_client(client);
         }
+    }
+}
+
+/// Fills in what may be left out of where a webhook is.
+pub fn fill_in_client(client: &mut Value) {
+    if let Some(service) = client.get_mut("service").filter(|service| service.is_object()) {
+        default_to(service, "port", json!(443));
     }
 }

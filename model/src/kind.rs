@@ -47,6 +47,8 @@ pub struct Kind {
     pub expose: fn(&mut Value),
     /// The kind whose objects these are, in another form.
     pub form: Option<Form>,
+    /// The version in which its objects are kept, where that is another.
+    pub kept_version: Option<String>,
     /// Whether deleting an object leaves what belongs to it, unless the deletion says otherwise.
     pub orphans: bool,
     /// Whether people defined it at run time.
@@ -180,6 +182,7 @@ impl Kind {
             selectable_fields: Vec::new(),
             expose: |_| (),
             form: None,
+            kept_version: None,
             orphans: false,
             keeps_unknown: group.is_empty(),
             schema,
@@ -195,7 +198,11 @@ impl Kind {
 
     /// `group/version`, or `v1` for the core group.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        self.in_version(&self.version)
+    }
+
+    fn in_version(&self, version: &str) -> String {
+        if self.group.is_empty() { version.to_owned() } else { format!("{}/{version}", self.group) }
     }
 
     /// The group under which objects are kept, and by which refusals name them.
@@ -208,7 +215,7 @@ impl Kind {
         match self.form {
             Some(form) if form.group.is_empty() => form.version.to_owned(),
             Some(form) => format!("{}/{}", form.group, form.version),
-            None => self.api_version(),
+            None => self.in_version(self.kept_version.as_ref().unwrap_or(&self.version)),
         }
     }
 

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::policies::{self, Parameters};
 use super::{Asked, webhooks};
-use crate::admit;
 use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::{Result, Status};
+use crate::{admit, conversion};
 
 /// One that may change an object.
 #[derive(Clone, Copy)]
@@ -107,18 +107,22 @@ async fn take_policy(call: &Call, policy: &Policy, binding: &str, spec: &Value, 
         }
     };
     let Some(matched) = matching::matched(&policy.constraints, "resourceRules", false, request) else { return Ok(()) };
+    let registry = call.server.kinds().await?;
+    let other = registry.find(&matched.group, &matched.version, &matched.plural).filter(|_| conversion::is_needed(&call.served));
+    let served = other.unwrap_or(&call.served);
     for params in all {
         let finish = |object: &mut Value| {
-            admit::place(call.kind(), &call.place, object).map_err(|status| status.message)?;
-            admit::shape(&call.served, object, FieldValidation::Strict).map_err(|status| status.message)?;
-            admit::fill_in(&call.served, object);
+            admit::place(&served.kind, &call.place, object).map_err(|status| status.message)?;
+            admit::shape(served, object, FieldValidation::Strict).map_err(|status| status.message)?;
+            admit::fill_in(served, object);
             Ok(())
         };
-        let changed = policy.change(request, &matched, params.as_ref(), &call.served.shape, finish);
+        let seen = conversion::seen(call, request, &matched).await?;
+        let changed = policy.change(&seen, &matched, params.as_ref(), &served.shape, finish);
         if let Some(why) = changed.failures.first() {
             return Err(refused(why));
         }
-        request.object = changed.object;
+        request.object = conversion::in_version(call, &request.resource.api_version(), changed.object).await?;
     }
     Ok(())
 }

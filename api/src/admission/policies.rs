@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use store::ListOptions;
 
 use super::Asked;
-use crate::object;
 use crate::serve::Call;
 use crate::status::{Result, Status};
+use crate::{conversion, object};
 
 const FAILURE_NOTE: &str = "validation.policy.admission.k8s.io/validation_failure";
 
@@ -22,9 +22,10 @@ pub async fn validate(call: &Call, asked: &Asked, request: &Request) -> Result<(
             continue;
         }
         let Some(matched) = matching::matched(&policy.constraints, "resourceRules", false, request) else { continue };
+        let seen = conversion::seen(call, request, &matched).await?;
         let findings = match parameters(call, policy, spec, request).await? {
-            Parameters::None => vec![policy.evaluate(request, &matched, None)],
-            Parameters::Some(all) => all.iter().map(|params| policy.evaluate(request, &matched, Some(params))).collect(),
+            Parameters::None => vec![policy.evaluate(&seen, &matched, None)],
+            Parameters::Some(all) => all.iter().map(|params| policy.evaluate(&seen, &matched, Some(params))).collect(),
             Parameters::Missing(why) => vec![policy.failed(&why)],
         };
         for finding in findings {
@@ -83,16 +84,17 @@ pub async fn parameters(call: &Call, policy: &Policy, binding: &Value, request: 
     let namespace = reference["namespace"].as_str().unwrap_or(&request.namespace);
     let namespace = Some(namespace).filter(|_| served.kind.is_namespaced());
     let store = &call.server.store;
-    let all: Vec<Value> = match reference["name"].as_str() {
-        Some(name) => store.get(&object::key(&served.kind, namespace, name), None).await?.iter().map(|entry| served.read(entry)).collect(),
+    let found = match reference["name"].as_str() {
+        Some(name) => store.get(&object::key(&served.kind, namespace, name), None).await?.into_iter().collect(),
         None => {
             let prefix = object::prefix(&served.kind, namespace);
-            let selector = LabelSelector::from_object(&reference["selector"]);
-            let page = store.list(ListOptions { prefix, ..ListOptions::default() }).await?;
-            let objects = page.entries.iter().map(|entry| served.read(entry));
-            objects.filter(|object| selector.as_ref().is_some_and(|selector| selector.matches(object))).collect()
+            store.list(ListOptions { prefix, ..ListOptions::default() }).await?.entries
         }
     };
+    let found = conversion::shown(&call.server, served, found).await?;
+    let selector = LabelSelector::from_object(&reference["selector"]);
+    let is_meant = |object: &Value| reference["name"].is_string() || selector.as_ref().is_some_and(|selector| selector.matches(object));
+    let all: Vec<Value> = found.iter().map(|entry| served.read(entry)).filter(is_meant).collect();
     if all.is_empty() && reference["parameterNotFoundAction"] != "Allow" {
         return Ok(Parameters::Missing("no params found for policy binding with `Deny` parameterNotFoundAction".into()));
     }

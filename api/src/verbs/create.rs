@@ -10,7 +10,7 @@ use store::{Compare, Entry, Error, Transaction};
 use super::read::respond;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{access, admission, admit, answer, body, claims, custom, object, owners};
+use crate::{access, admission, admit, answer, body, claims, conversion, custom, object, owners};
 
 /// Creates an object. Errors: 400, 404 for a namespace that is not there, 403 for one that is going, 409, 422.
 pub async fn create(call: &Call) -> Result<Response> {
@@ -60,16 +60,19 @@ pub(super) async fn keep(call: &Call, name: &str, object: Value, dry_run: bool) 
         transaction = transaction.when(Compare::Present(namespace_key.clone()));
     }
     transaction = claims::take(call, transaction, &Value::Null, &object).await?;
-    let bytes = bytes::Bytes::from(object::encode(kind, object));
-    let entry = |revision| Entry { key: key.clone(), value: bytes.clone(), created: revision, modified: revision };
+    let bytes = bytes::Bytes::from(conversion::kept(&call.server, &call.served, object).await?);
+    let entry = |revision| {
+        let entry = Entry { key: key.clone(), value: bytes.clone(), created: revision, modified: revision };
+        call.shown(entry)
+    };
     if dry_run {
         return match store.get(&key, None).await? {
             Some(there) => Err(taken(kind, name, &there)),
-            None => Ok(entry(0)),
+            None => entry(0).await,
         };
     }
     match store.commit(transaction.put(&key, bytes.clone())).await {
-        Ok(committed) => Ok(entry(committed.revision)),
+        Ok(committed) => entry(committed.revision).await,
         Err(Error::Conflict { key: conflicting, .. }) => Err(refused(call, name, &key, &conflicting, namespace).await?),
         Err(other) => Err(other.into()),
     }

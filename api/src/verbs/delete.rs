@@ -13,7 +13,7 @@ use super::read::{Selection, respond};
 use super::update::{is_finished, is_redefined};
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admission, admit, answer, body, claims, object};
+use crate::{admission, admit, answer, body, claims, conversion, object};
 
 const TRIES_MAX: usize = 32;
 /// Namespaces that are there for good.
@@ -49,10 +49,11 @@ pub async fn delete(call: &Call) -> Result<Response> {
             Err(other) => return Err(other.into()),
             Ok(removed) => {
                 let (left, gone) = removed?;
-                if !gone || answers_object(kind) {
-                    // What goes at once is shown as it was; only a Pod's end is told by its grace.
-                    let shown = if gone && kind.kind != "Pod" { &entry } else { &left };
-                    let mut response = respond(call, accepted, StatusCode::OK, shown);
+                // What goes at once is shown as it was; only a Pod's end is told by its grace.
+                let shown = if gone && kind.kind != "Pod" { &entry } else { &left };
+                let shown = call.shown(shown.clone()).await;
+                if let Some(shown) = shown.ok().filter(|_| !gone || answers_object(kind)) {
+                    let mut response = respond(call, accepted, StatusCode::OK, &shown);
                     answer::warn(&mut response, &deletion.warnings);
                     return Ok(response);
                 }
@@ -80,11 +81,8 @@ pub async fn delete_collection(call: &Call) -> Result<Response> {
     let selection = Selection::parse(call.kind(), &call.query, None)?;
     let prefix = object::prefix(call.kind(), call.place.namespace.as_deref());
     let page = call.server.store.list(ListOptions { prefix, ..ListOptions::default() }).await?;
-    let mut items = Vec::new();
-    for listed in page.entries {
-        if !selection.matches(&call.served.read(&listed)) {
-            continue;
-        }
+    let mut deleted = Vec::new();
+    for listed in selection.of(call, page.entries).await? {
         for _ in 0..TRIES_MAX {
             let Some(entry) = call.server.store.get(&listed.key, None).await? else { break };
             match remove(call, &entry, &deletion).await {
@@ -92,7 +90,7 @@ pub async fn delete_collection(call: &Call) -> Result<Response> {
                 Err(other) => return Err(other.into()),
                 Ok(removed) => {
                     removed?;
-                    items.push(item(call, &entry));
+                    deleted.push(entry);
                     break;
                 }
             }
@@ -103,6 +101,9 @@ pub async fn delete_collection(call: &Call) -> Result<Response> {
     if !kind.keeps_unknown {
         metadata["continue"] = json!("");
     }
+    // They are gone, even where they can be shown no more.
+    let deleted = call.shown_all(deleted).await.unwrap_or_default();
+    let items: Vec<Value> = deleted.iter().map(|entry| item(call, entry)).collect();
     let list = json!({"kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": metadata, "items": items});
     let mut response = answer::value(accepted.format, StatusCode::OK, &list);
     answer::warn(&mut response, &deletion.warnings);
@@ -121,15 +122,11 @@ fn item(call: &Call, entry: &Entry) -> Value {
 /// Marks or removes an object. Returns what is left of it, and whether it is gone.
 async fn remove(call: &Call, entry: &Entry, deletion: &Deletion) -> store::Result<Result<(Entry, bool)>> {
     let kind = call.kind();
-    let before = call.served.read(entry);
-    if let Err(status) = deletion.check(kind, &before, entry.modified) {
-        return Ok(Err(status));
-    }
-    if let Err(status) = admission::ask(call, "DELETE", &before, &Value::Null, deletion.dry_run).await {
-        return Ok(Err(status));
-    }
-    let mut after = before.clone();
-    deletion.mark(kind, &mut after, call.server.clock.now());
+    let before = match asked(call, entry, deletion).await {
+        Ok(before) => before,
+        Err(status) => return Ok(Err(status)),
+    };
+    let (after, bytes) = conversion::marked(&call.served, entry, |object| deletion.mark(kind, object, call.server.clock.now()));
     let gone = is_finished(&after);
     let condition = Transaction::new().when(Compare::Modified(entry.key.clone(), entry.modified));
     let condition = call.guarded(condition);
@@ -137,10 +134,23 @@ async fn remove(call: &Call, entry: &Entry, deletion: &Deletion) -> store::Resul
         Ok(transaction) => transaction,
         Err(status) => return Ok(Err(status)),
     };
-    let value = bytes::Bytes::from(object::encode(kind, after));
+    let value = bytes::Bytes::from(bytes);
     let transaction = if gone { transaction.delete(&entry.key) } else { transaction.put(&entry.key, value.clone()) };
     let revision = if deletion.dry_run { entry.modified } else { call.server.store.commit(transaction).await?.revision };
     Ok(Ok((Entry { key: entry.key.clone(), value, created: entry.created, modified: revision }, gone)))
+}
+
+/// The object, once its deletion may begin: it is the one that is meant, and nobody refuses. It is as it is kept where nobody is
+/// asked, so that an object can go whose webhook is away.
+async fn asked(call: &Call, entry: &Entry, deletion: &Deletion) -> Result<Value> {
+    if !admission::is_asked(call).await? {
+        let before = call.served.read(entry);
+        return deletion.check(call.kind(), &before, entry.modified).map(|()| before);
+    }
+    let before = call.served.read(&call.shown(entry.clone()).await?);
+    deletion.check(call.kind(), &before, entry.modified)?;
+    admission::ask(call, "DELETE", &before, &Value::Null, deletion.dry_run).await?;
+    Ok(before)
 }
 
 impl Deletion {

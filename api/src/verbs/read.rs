@@ -35,6 +35,7 @@ pub async fn get(call: &Call) -> Result<Response> {
         not_ahead(asked, call.server.store.revision())?;
     }
     let entry = call.server.store.get(&call.key(name), None).await?.ok_or_else(|| Status::not_found(call.kind(), name))?;
+    let entry = if accepted.view == View::Metadata { entry } else { call.shown(entry).await? };
     Ok(respond(call, accepted, StatusCode::OK, &entry))
 }
 
@@ -93,6 +94,20 @@ impl Selection {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
+    /// Whether it asks for more than metadata, so that objects must be seen as they are shown.
+    pub fn looks_inside(&self) -> bool {
+        self.fields.fields().any(|field| !field.starts_with("metadata."))
+    }
+
+    /// Those entries that are asked for. Errors: they cannot be shown in the version of the kind.
+    pub async fn of(&self, call: &Call, entries: Vec<Entry>) -> Result<Vec<Entry>> {
+        if self.is_empty() {
+            return Ok(entries);
+        }
+        let entries = if self.looks_inside() { call.shown_all(entries).await? } else { entries };
+        Ok(entries.into_iter().filter(|entry| self.matches(&call.served.read(entry))).collect())
+    }
+
     /// Whether an object is asked for.
     pub fn matches(&self, object: &Value) -> bool {
         if self.fields.is_empty() || !self.labels.matches(object) {
@@ -131,7 +146,7 @@ pub async fn list(call: &Call) -> Result<Response> {
         let page = call.server.store.list(options.clone()).await?;
         options.at = Some(page.revision);
         options.after = page.entries.last().map(|entry| entry.key.clone());
-        chosen.extend(page.entries.into_iter().filter(|entry| selection.is_empty() || selection.matches(&call.served.read(entry))));
+        chosen.extend(selection.of(call, page.entries).await?);
         let full = limit.is_some_and(|limit| chosen.len() >= limit);
         if page.remaining == 0 || full {
             break (page.revision, page.remaining);
@@ -147,6 +162,9 @@ pub async fn list(call: &Call) -> Result<Response> {
         }
     } else if !kind.keeps_unknown {
         metadata["continue"] = json!("");
+    }
+    if accepted.view != View::Metadata {
+        chosen = call.shown_all(chosen).await?;
     }
     Ok(respond_list(call, accepted, chosen, &metadata))
 }

@@ -18,7 +18,7 @@ pub async fn scale(call: &Call, method: &Method) -> Result<Response> {
     let (kind, name) = (call.kind(), call.name()?);
     let scale = Scaling::of(call)?;
     let entry = call.server.store.get(&call.key(name), None).await?.ok_or_else(|| Status::not_found(kind, name))?;
-    let current = shown(call, &scale, &call.served.read(&entry))?;
+    let current = shown(call, &scale, &call.served.read(&call.shown(entry).await?))?;
     if method == Method::GET {
         return Ok(answer::value(accepted.format, StatusCode::OK, &current));
     }

@@ -11,7 +11,7 @@ use crate::admit::Part;
 use crate::query::{FieldValidation, not_a_number};
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{access, admission, admit, answer, body, claims, custom, object, owners};
+use crate::{access, admission, admit, answer, body, claims, conversion, custom, owners};
 
 /// How often a change without a version is tried again when another writer comes between.
 const TRIES_MAX: usize = 32;
@@ -143,6 +143,7 @@ pub async fn change_owned(
         if version.is_some_and(|version| version != entry.modified) {
             return Err(Status::conflict(kind, name));
         }
+        let entry = call.shown(entry).await?;
         let before = call.served.read(&entry);
         let (mut after, owned) = make(&before)?;
         let sent = after["metadata"]["managedFields"].take();
@@ -188,10 +189,14 @@ async fn store_change(call: &Call, entry: &Entry, before: &Value, after: Value, 
     if !gone && is_same(before, &after) {
         return Ok(Ok(entry.clone()));
     }
-    let value = bytes::Bytes::from(object::encode(call.kind(), after));
+    let value = match conversion::kept(&call.server, &call.served, after).await {
+        Ok(bytes) => bytes::Bytes::from(bytes),
+        Err(status) => return Ok(Err(status)),
+    };
     let transaction = if gone { transaction.delete(&entry.key) } else { transaction.put(&entry.key, value.clone()) };
     let revision = if dry_run { entry.modified } else { call.server.store.commit(transaction).await?.revision };
-    Ok(Ok(Entry { key: entry.key.clone(), value, created: entry.created, modified: revision }))
+    let stored = Entry { key: entry.key.clone(), value, created: entry.created, modified: revision };
+    Ok(call.shown(stored).await)
 }
 
 /// Whether a conflict is about the definition of a kind, not about an object.

@@ -22,7 +22,7 @@ use crate::registry::Served;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::table::{Include, table};
-use crate::{Server, object, protobuf};
+use crate::{Server, conversion, object, protobuf};
 
 /// How long a watch lasts when nobody says.
 const LASTS_DEFAULT: Duration = Duration::from_secs(1_800);
@@ -75,14 +75,17 @@ pub async fn watch(call: &Call) -> Result<Response> {
             Ok(watch) => (Vec::new(), watch),
             Err(store::Error::Future { .. }) => (Vec::new(), stream::pending().boxed()),
             Err(error) => {
-                return Ok(streamed(accepted.format, stream::iter([Bytes::from(error_event(accepted.format, &error, version))]).boxed()));
+                let mut line = Vec::new();
+                event(&mut line, accepted.format, "ERROR", &refusal(&error, version).to_value());
+                return Ok(streamed(accepted.format, stream::iter([Bytes::from(line)]).boxed()));
             }
         },
         _ => {
             let page = store.list(ListOptions { prefix: prefix.clone(), ..ListOptions::default() }).await?;
             let watch = store.watch(&prefix, page.revision).await?;
-            let entries = if initial == Some(false) { &[][..] } else { &page.entries };
-            (writer.initial(entries, page.revision, bookmarks && (initial == Some(true) || version == Some(0))), watch)
+            let entries = if initial == Some(false) { Vec::new() } else { writer.selection.of(call, page.entries).await? };
+            let entries = if view == View::Metadata { entries } else { call.shown_all(entries).await? };
+            (writer.initial(&entries, page.revision, bookmarks && (initial == Some(true) || version == Some(0))), watch)
         }
     };
     let lasts = call.query.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
@@ -125,14 +128,11 @@ fn streamed(format: Format, events: BoxStream<'static, Bytes>) -> Response {
     response
 }
 
-fn error_event(format: Format, error: &store::Error, version: u64) -> Vec<u8> {
-    let status = match error {
+fn refusal(error: &store::Error, version: u64) -> Status {
+    match error {
         store::Error::Compacted { oldest, .. } => Status::expired(format!("too old resource version: {version} ({oldest})")),
         other => Status::from(other.clone()),
-    };
-    let mut lines = Vec::new();
-    event(&mut lines, format, "ERROR", &status.to_value());
-    lines
+    }
 }
 
 /// Appends an event: a line of JSON, or a frame of protobuf.
@@ -166,7 +166,7 @@ impl Events {
             }
             tokio::select! {
                 biased;
-                batch = self.watch.next() => self.receive(batch, &mut lines),
+                batch = self.watch.next() => self.receive(batch, &mut lines).await,
                 () = tokio::time::sleep_until(self.deadline) => {
                     self.done = true;
                     lines = self.bookmark();
@@ -175,7 +175,7 @@ impl Events {
             }
             while !self.done && lines.len() < PIECE_BYTES {
                 let Some(batch) = self.watch.next().now_or_never() else { break };
-                self.receive(batch, &mut lines);
+                self.receive(batch, &mut lines).await;
             }
             if !lines.is_empty() {
                 self.rests_until = rest(Arc::strong_count(&self.watching)).map(|rest| Instant::now() + rest);
@@ -185,14 +185,18 @@ impl Events {
         None
     }
 
-    fn receive(&mut self, batch: Option<store::Result<Batch>>, lines: &mut Vec<u8>) {
-        match batch {
-            Some(Ok(batch)) => batch.events.iter().for_each(|event| self.writer.event(lines, event)),
-            Some(Err(error)) => {
+    async fn receive(&mut self, batch: Option<store::Result<Batch>>, lines: &mut Vec<u8>) {
+        let refused = match batch {
+            Some(Ok(batch)) => self.writer.events(lines, &batch.events).await.err(),
+            Some(Err(error)) => Some(refusal(&error, 0)),
+            None => {
                 self.done = true;
-                lines.extend(error_event(self.writer.format, &error, 0));
+                return;
             }
-            None => self.done = true,
+        };
+        if let Some(status) = refused {
+            self.done = true;
+            event(lines, self.writer.format, "ERROR", &status.to_value());
         }
     }
 
@@ -211,14 +215,23 @@ impl Writer {
     fn initial(&mut self, entries: &[Entry], revision: u64, end: bool) -> Vec<u8> {
         let mut lines = Vec::new();
         for entry in entries {
-            if self.chooses(entry) {
-                self.line(&mut lines, "ADDED", entry);
-            }
+            self.line(&mut lines, "ADDED", entry);
         }
         if end {
             lines.extend(self.bookmark(revision, true));
         }
         lines
+    }
+
+    /// Writes events, in the version of the kind. Errors: a webhook that converts them failed.
+    async fn events(&mut self, lines: &mut Vec<u8>, events: &[Event]) -> Result<()> {
+        if conversion::is_needed(&self.served) && (self.view != View::Metadata || self.selection.looks_inside()) {
+            let shown = conversion::shown_events(&self.server, &self.served, events).await?;
+            shown.iter().for_each(|event| self.event(lines, event));
+        } else {
+            events.iter().for_each(|event| self.event(lines, event));
+        }
+        Ok(())
     }
 
     /// An object that a change brings into the selection is ADDED, one that it takes out of it DELETED.

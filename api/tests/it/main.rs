@@ -4,6 +4,7 @@
 mod access;
 mod admission;
 mod batch;
+mod conversion;
 mod crud;
 mod definitions;
 mod forms;

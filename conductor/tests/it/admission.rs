@@ -16,10 +16,15 @@ use tokio_rustls::TlsAcceptor;
 use crate::kubectl::{Kubectl, kubectl};
 use crate::server::Server;
 
-/// The answer to a review: `/mark` adds a label, `/check` refuses what has no owner.
+/// The answer to a review: `/mark` adds a label, `/check` refuses what has no owner, `/convert` joins or splits first and last names.
 fn answer(path: &str, review: &Value) -> Json<Value> {
     let (uid, object) = (&review["request"]["uid"], &review["request"]["object"]);
     let response = match path {
+        "convert" => {
+            let wanted = &review["request"]["desiredAPIVersion"];
+            let objects = review["request"]["objects"].as_array().unwrap().iter().map(|object| renamed(object, wanted));
+            json!({"uid": uid, "result": {"status": "Success"}, "convertedObjects": objects.collect::<Vec<_>>()})
+        }
         "mark" => {
             let patch = json!([{"op": "add", "path": "/metadata/labels", "value": {"seen-by": review["request"]["userInfo"]["username"]}}]);
             json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(patch.to_string())})
@@ -27,7 +32,20 @@ fn answer(path: &str, review: &Value) -> Json<Value> {
         _ if object["data"]["owner"].is_string() => json!({"uid": uid, "allowed": true, "warnings": ["checked"]}),
         _ => json!({"uid": uid, "allowed": false, "status": {"code": 403, "message": "an owner is missing"}}),
     };
-    Json(json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}))
+    Json(json!({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response}))
+}
+
+/// v1 has first and last names apart, v1beta1 in one.
+fn renamed(object: &Value, wanted: &Value) -> Value {
+    let mut object = object.clone();
+    let text = |field: &str| object["spec"][field].as_str().unwrap_or_default().to_owned();
+    let spec = match text("name").split_once(' ') {
+        Some((first, last)) if wanted == "people.dev/v1" => json!({"first": first, "last": last}),
+        _ => json!({"name": format!("{} {}", text("first"), text("last"))}),
+    };
+    object["apiVersion"] = wanted.clone();
+    object["spec"] = spec;
+    object
 }
 
 /// An https server of webhooks; its port, and its certificate as a configuration has it.
@@ -44,7 +62,7 @@ async fn webhooks() -> (u16, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let route = |path: &'static str| post(async move |Json(review): Json<Value>| answer(path, &review));
-    let routes = Router::new().route("/mark", route("mark")).route("/check", route("check"));
+    let routes = Router::new().route("/mark", route("mark")).route("/check", route("check")).route("/convert", route("convert"));
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let (acceptor, routes) = (acceptor.clone(), routes.clone());
@@ -88,6 +106,41 @@ async fn webhooks_change_and_refuse_what_kubectl_sends() {
     kubectl.good("delete -f check.yaml -f mark.yaml", "deleted");
     kubectl.good("create configmap unheard --from-literal=a=b", "created");
     kubectl.good("get configmap unheard -o jsonpath=labels={.metadata.labels}", "labels=");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_converts_what_kubectl_asks_for() {
+    let Some(path) = kubectl() else { return };
+    let kubectl = Kubectl { path, server: Server::start() };
+    let (port, authority) = webhooks().await;
+    let text = json!({"type": "string"});
+    let version = |name: &str, stored: bool, spec: Value| {
+        json!({"name": name, "served": true, "storage": stored,
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": spec}}}}})
+    };
+    let client = json!({"url": format!("https://localhost:{port}/convert"), "caBundle": authority});
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "persons.people.dev"},
+        "spec": {"group": "people.dev", "scope": "Namespaced", "names": {"plural": "persons", "kind": "Person"},
+            "versions": [version("v1", true, json!({"first": text, "last": text})), version("v1beta1", false, json!({"name": text}))],
+            "conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"], "clientConfig": client}}}});
+    kubectl.write("definition.yaml", &definition.to_string());
+    let person = "{apiVersion: people.dev/v1beta1, kind: Person, metadata: {name: ada}, spec: {name: Ada Lovelace}}";
+    kubectl.write("person.yaml", person);
+    kubectl.good("apply -f definition.yaml", "persons.people.dev created");
+    kubectl.good("apply -f person.yaml", "person.people.dev/ada created");
+    kubectl.good("get persons.v1.people.dev ada -o jsonpath={.apiVersion},{.spec.last}", "people.dev/v1,Lovelace");
+    kubectl.good("get persons.v1beta1.people.dev -o jsonpath={.items[*].spec.name}", "Ada Lovelace");
+    kubectl.write("person.yaml", &person.replace("Lovelace", "King"));
+    kubectl.good("apply -f person.yaml", "person.people.dev/ada configured");
+    kubectl.good("apply -f person.yaml", "person.people.dev/ada unchanged");
+    kubectl.good("get person ada -o jsonpath={.spec.last}", "King");
+    kubectl.good("patch crd persons.people.dev --type=merge -p {\"spec\":{\"conversion\":{\"webhook\":{\"clientConfig\":{\"url\":\"https://localhost:1/\"}}}}}", "patched");
+    kubectl.bad(
+        "get persons.v1beta1.people.dev ada",
+        "conversion webhook for people.dev/v1, Kind=Person failed: Post \"https://localhost:1/\"",
+    );
+    kubectl.good("delete crd persons.people.dev", "deleted");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use model::{Problem, ProblemKind, check_label, check_subdomain};
 use serde_json::Value;
 
-use super::{check_schema, json_path};
+use super::{check_schema, conversion, json_path};
 
 const APPROVED: &str = "api-approved.kubernetes.io";
 const COLUMN_TYPES: &str = "boolean,date,integer,number,string";
@@ -25,6 +25,9 @@ pub fn fill_in(definition: &mut Value) {
     if spec["conversion"].is_null() {
         spec["conversion"] = serde_json::json!({"strategy": "None"});
     }
+    if let Some(client) = spec.pointer_mut("/conversion/webhook/clientConfig") {
+        model::admission::fill_in_client(client);
+    }
 }
 
 /// Problems of a definition.
@@ -39,18 +42,7 @@ pub fn problems(definition: &Value) -> Vec<Problem> {
         problems.push(Problem::new(ProblemKind::NotSupported, "spec.scope", detail));
     }
     problems.extend(versions(spec));
-    match spec["conversion"]["strategy"].as_str() {
-        None | Some("None") => {}
-        Some("Webhook") => problems.push(Problem::new(
-            ProblemKind::NotSupported,
-            "spec.conversion.strategy",
-            "\"Webhook\": conversion by webhooks is not offered here; supported values: \"None\"",
-        )),
-        Some(other) => {
-            let detail = format!("{other:?}: supported values: \"None\"");
-            problems.push(Problem::new(ProblemKind::NotSupported, "spec.conversion.strategy", detail));
-        }
-    }
+    problems.extend(conversion::problems(spec));
     problems
 }
 

@@ -5,6 +5,7 @@
 
 pub mod check;
 mod check_schema;
+pub mod conversion;
 mod default;
 mod formats;
 pub mod json_path;

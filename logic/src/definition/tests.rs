@@ -201,7 +201,10 @@ fn definitions_that_cannot_be_served_are_refused() {
         (definition(|of| of["spec"]["names"]["kind"] = Value::Null), "spec.names.singular: Required value".into()),
         (definition(|of| of["spec"]["scope"] = json!("Here")), "spec.scope: Unsupported value: \"Here\"".into()),
         (definition(|of| of["spec"]["versions"][0]["storage"] = json!(false)), "exactly one version marked as storage version".into()),
-        (definition(|of| of["spec"]["conversion"] = json!({"strategy": "Webhook"})), "spec.conversion.strategy: Unsupported value".into()),
+        (
+            definition(|of| of["spec"]["conversion"] = json!({"strategy": "Webhook"})),
+            "spec.conversion.webhookClientConfig: Required value".into(),
+        ),
         (
             definition(|of| {
                 of["spec"]["versions"][0]["subresources"] = json!({"scale": {"specReplicasPath": ".n", "statusReplicasPath": ".status.n"}})

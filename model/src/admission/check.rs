@@ -321,7 +321,8 @@ fn webhook_problems(webhook: &Value, field: &str, found: &mut Vec<Problem>) {
     client_problems(&webhook["clientConfig"], &format!("{field}.clientConfig"), found);
 }
 
-fn client_problems(client: &Value, field: &str, found: &mut Vec<Problem>) {
+/// Problems of where a webhook is: `client` stands at `field`.
+pub fn client_problems(client: &Value, field: &str, found: &mut Vec<Problem>) {
     let (url, service) = (client["url"].as_str(), &client["service"]);
     match (url, service.is_object()) {
         (Some(_), true) | (None, false) => found.push(Problem::required(field, "exactly one of url or service is required")),
