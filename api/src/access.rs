@@ -16,7 +16,7 @@ mod token_requests;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use logic::rbac::Asker;
+use logic::rbac::{Asker, MASTERS};
 use model::{Kind, Source};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -37,8 +37,6 @@ pub fn is_ours(name: &str) -> bool {
 
 /// The group of everybody who said who they are.
 const AUTHENTICATED: &str = "system:authenticated";
-/// The group of those who may do everything.
-const MASTERS: &str = "system:masters";
 /// How the name of a ServiceAccount, as a user, begins.
 const ACCOUNT: &str = "system:serviceaccount:";
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use logic::admission::{Policy, Request, Resource, matching};
 use logic::patch::apply;
+use logic::rules::Authorizer;
 use serde_json::{Value, json};
 
 use crate::followed::FromObjects;
@@ -193,6 +194,7 @@ async fn request(call: &Call, operation: &'static str, before: &Value, after: &V
         options: options(call, operation, dry_run),
         dry_run,
         user: call.user.to_value(),
+        authorizer: Authorizer::new(server.policies.current(server.store.as_ref()).await?, &call.user.name, &call.user.groups),
     })
 }
 

@@ -74,6 +74,34 @@ async fn a_policy_reads_parameters_and_only_warns_when_told_so() {
     assert!(server.post(secrets, secret("c")).await.expect(201).warnings.is_empty());
 }
 
+#[tokio::test]
+async fn a_policy_asks_what_somebody_may_do() {
+    let server = Server::start().await;
+    let may = "authorizer.group('').resource('secrets').namespace(namespaceObject.metadata.name).check('get').allowed()";
+    let spec = json!({"matchConstraints": {"resourceRules": [rule(&["CREATE"], &["configmaps"])]},
+        "matchConditions": [{"name": "c", "expression": "authorizer.requestResource.check('create').allowed()"}],
+        "variables": [{"name": "trusted", "expression": may}],
+        "validations": [{"expression": "variables.trusted || object.data.k != 'secret'", "message": "it is secret"}]});
+    policy(&server, spec, json!({})).await;
+    for (name, rules) in [("writer", json!(["configmaps"])), ("reader", json!(["secrets"]))] {
+        let verb = if name == "writer" { "create" } else { "get" };
+        let role = json!({"metadata": {"name": name}, "rules": [{"verbs": [verb], "apiGroups": [""], "resources": rules}]});
+        server.post("/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", role).await.expect(201);
+    }
+    let bind = async |role: &str| {
+        let binding = json!({"metadata": {"name": role}, "roleRef": {"kind": "Role", "name": role, "apiGroup": "rbac.authorization.k8s.io"},
+            "subjects": [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}]});
+        server.post("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", binding).await.expect(201);
+    };
+    bind("writer").await;
+    let jane = server.as_user("jane");
+    assert!(jane.post(MAPS, map("a", json!({"k": "secret"}))).await.refused(422, "Invalid").ends_with("it is secret"));
+    jane.post(MAPS, map("b", json!({"k": "plain"}))).await.expect(201);
+    server.post(MAPS, map("c", json!({"k": "secret"}))).await.expect(201);
+    bind("reader").await;
+    jane.post(MAPS, map("a", json!({"k": "secret"}))).await.expect(201);
+}
+
 /// Answers as it was told, and remembers what it was asked.
 #[derive(Default)]
 struct Teller {

@@ -107,6 +107,7 @@ pub(super) mod tests {
             options: json!({}),
             dry_run: false,
             user: json!({"username": "jane"}),
+            authorizer: crate::rules::Authorizer::default(),
         }
     }
 

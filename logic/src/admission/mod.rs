@@ -10,6 +10,8 @@ pub mod review;
 
 use serde_json::{Value, json};
 
+use crate::rules::{Authorizer, Target};
+
 pub use mutation::Changed;
 pub use policy::{Finding, Params, Policy, conditions, problems};
 
@@ -40,6 +42,8 @@ pub struct Request {
     pub dry_run: bool,
     /// Who asks: `username`, `uid`, `groups`, `extra`.
     pub user: Value,
+    /// What they may do.
+    pub authorizer: Authorizer,
 }
 
 /// A resource, and the kind of its objects.
@@ -91,6 +95,17 @@ impl Request {
             told["requestSubResource"] = json!(self.subresource);
         }
         told
+    }
+
+    /// What is done, for whoever asks whether somebody may do it.
+    fn target(&self) -> Target {
+        Target {
+            group: self.resource.group.clone(),
+            resource: self.resource.plural.clone(),
+            subresource: self.subresource.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
     }
 
     /// An object of the request in the version that was matched.

@@ -13,6 +13,8 @@ use crate::rules::{Budget, CelValue, Known, Program, Variables, to_cel, type_pro
 const MESSAGE_BYTES_MAX: usize = 5 * 1024;
 const MUTATING: &str = "MutatingAdmissionPolicy";
 const NAMES: [&str; 5] = ["object", "oldObject", "request", "params", "namespaceObject"];
+/// Who may do what; not seen by what makes messages.
+const AUTHORIZERS: [&str; 2] = ["authorizer", "authorizer.requestResource"];
 
 /// A policy that can be held against requests.
 #[derive(Debug, Clone)]
@@ -184,7 +186,10 @@ fn bound(request: &Request, matched: &Resource) -> (Variables, Budget) {
     let told = request.told(matched);
     let budget = Budget::new([&object, &old, &told, &request.namespace_object]);
     let values = [("object", &object), ("oldObject", &old), ("request", &told), ("namespaceObject", &request.namespace_object)];
-    (values.into_iter().map(|(name, value)| (name, to_cel(value))).collect(), budget)
+    let mut variables: Variables = values.into_iter().map(|(name, value)| (name, to_cel(value))).collect();
+    let may = [request.authorizer.value(), request.authorizer.about(request.target())];
+    variables.extend(AUTHORIZERS.into_iter().zip(may));
+    (variables, budget)
 }
 
 pub(super) fn evaluated(program: Option<&Program>, source: &str, variables: &Variables, budget: &mut Budget) -> Result<CelValue, String> {
@@ -225,8 +230,8 @@ pub fn problems(object: &Value) -> Vec<Problem> {
     let mut found = Vec::new();
     let spec = &object["spec"];
     let has_params = spec["paramKind"].is_object();
-    let base: Vec<&str> = NAMES.into_iter().filter(|name| *name != "params").collect();
-    let mut all: Vec<&str> = NAMES.into_iter().filter(|name| *name != "params" || has_params).collect();
+    let base: Vec<&str> = NAMES.into_iter().filter(|name| *name != "params").chain(AUTHORIZERS).collect();
+    let mut all: Vec<&str> = NAMES.into_iter().filter(|name| *name != "params" || has_params).chain(AUTHORIZERS).collect();
     all.push("variables");
     let mut fields = serde_json::Map::new();
     let mut look = |list: &Value, at: &str, names: &[&str], parts: &[&str], fields: &mut serde_json::Map<String, Value>| {
@@ -234,8 +239,8 @@ pub fn problems(object: &Value) -> Vec<Problem> {
             let variables = json!({"type": "object", "properties": fields});
             for part in parts {
                 let Some(source) = item[part].as_str().filter(|source| !source.trim().is_empty()) else { continue };
-                let known: Known<'_> =
-                    names.iter().map(|name| ((*name).to_owned(), (*name == "variables").then_some(&variables))).collect();
+                let seen = names.iter().filter(|name| *part != "messageExpression" || !AUTHORIZERS.contains(name));
+                let known: Known<'_> = seen.map(|name| ((*name).to_owned(), (*name == "variables").then_some(&variables))).collect();
                 if let Some(why) = parsed(object, source).map_or_else(Some, |program| type_problem(program.expression(), &known)) {
                     found.push(Problem::invalid(format!("{at}[{index}].{part}"), format!("{source:?}: compilation failed: {why}")));
                 }
@@ -326,5 +331,9 @@ mod tests {
         );
         let webhook = json!({"webhooks": [{"matchConditions": [{"name": "c", "expression": "variables.x"}]}]});
         assert_eq!(problems(&webhook)[0].field, "webhooks[0].matchConditions[0].expression");
+        let may = "authorizer.requestResource.check('delete').allowed()";
+        assert_eq!(fields(json!({"validations": [{"expression": may, "message": "m"}]})), [""; 0]);
+        let told = json!({"validations": [{"expression": "true", "messageExpression": format!("string({may})")}]});
+        assert_eq!(fields(told), ["spec.validations[0].messageExpression"]);
     }
 }

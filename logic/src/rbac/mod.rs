@@ -15,6 +15,9 @@ pub use defaults::{defaults, merged};
 pub use grant::{aggregated, beyond, everything, shown};
 pub use rule::Rule;
 
+/// The group whose members may do everything, whatever the roles say.
+pub const MASTERS: &str = "system:masters";
+
 /// Somebody who asks.
 #[derive(Debug, Clone, Copy)]
 pub struct Asker<'a> {

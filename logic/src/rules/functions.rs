@@ -100,6 +100,7 @@ pub(super) fn add(context: &mut Context<'_, '_>) {
     ];
     debug_assert!(added.iter().all(|result| result.is_ok()), "no function is there twice");
     super::library::add(context);
+    super::authorizer::add(context);
 }
 
 fn refuse(function: &str, message: impl Into<String>) -> ExecutionError {

@@ -3,6 +3,7 @@
 //! Nothing a rule says can hold the server up or bring it down: an expression is bounded when it is read ([`Program`]), and
 //! what its loops could cost over the values at hand is reckoned before it runs ([`Budget`]).
 
+mod authorizer;
 mod check;
 mod functions;
 mod library;
@@ -10,6 +11,7 @@ mod objects;
 mod program;
 mod types;
 
+pub use authorizer::{Authorizer, Target};
 pub use cel::Value as CelValue;
 pub use check::{Rule, Rules, check, compile};
 pub use objects::to_json;

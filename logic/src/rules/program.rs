@@ -69,6 +69,7 @@ impl Program {
             return Err(format!("the expression is nested more than {DEPTH_MAX} deep"));
         }
         unescape(&mut expression);
+        name_request_resource(&mut expression);
         rewrite(&mut expression)?;
         let measure = measure(&expression);
         Ok(Self { expression: Arc::new(expression), measure })
@@ -237,6 +238,8 @@ fn measure(expression: &IdedExpr) -> Measure {
             "_+_" => whole.sums += 1,
             "replace" | "join" | "format" => whole.grows += 1,
             "split" | "findAll" => whole.splits = true,
+            // Each looks through the roles of somebody.
+            "check" => whole.nodes += 500,
             _ => {}
         },
         _ => {}
@@ -302,6 +305,17 @@ fn unescape(expression: &mut IdedExpr) {
         _ => {}
     }
     children_mut(expression).into_iter().for_each(unescape);
+}
+
+/// `authorizer.requestResource` is a variable of its own, with a dot in its name.
+fn name_request_resource(expression: &mut IdedExpr) {
+    if let Expr::Select(select) = &expression.expr
+        && select.field == "requestResource"
+        && matches!(&select.operand.expr, Expr::Ident(name) if name == "authorizer")
+    {
+        expression.expr = Expr::Ident("authorizer.requestResource".to_owned());
+    }
+    children_mut(expression).into_iter().for_each(name_request_resource);
 }
 
 fn unescaped(name: &str) -> String {

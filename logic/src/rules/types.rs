@@ -6,7 +6,7 @@ use cel::common::ast::{Expr, IdedExpr};
 use serde_json::Value;
 
 use super::program::children;
-use super::{functions, library};
+use super::{authorizer, functions, library};
 
 /// What is known of the variables of an expression: their schema, where they have one.
 pub type Known<'a> = HashMap<String, Option<&'a Value>>;
@@ -26,7 +26,9 @@ pub fn problem(expression: &IdedExpr, known: &Known<'_>) -> Option<String> {
         }),
         Expr::Call(call) => {
             let is_operator = call.func_name.contains('_') || call.func_name.starts_with('@');
-            if !is_operator && !functions::NAMES.contains(&call.func_name.as_str()) && !library::NAMES.contains(&call.func_name.as_str()) {
+            let is_function =
+                [functions::NAMES, library::NAMES, authorizer::NAMES].iter().any(|names| names.contains(&call.func_name.as_str()));
+            if !is_operator && !is_function {
                 return Some(format!("undeclared reference to '{}' (a function that there is not here)", call.func_name));
             }
             let is_namespace =
