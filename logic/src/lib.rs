@@ -1,9 +1,10 @@
 //! What follows: pure functions from what is wanted, what is so and the time to what to change.
 //!
 //! Nothing here waits, reads a clock, opens a file or a socket; `clippy.toml` refuses it. The callers are `api` (schema,
-//! selectors, patches, metadata, rights) and `control` (rollout, placement, pods, routing).
+//! selectors, patches, metadata, rights) and `control` (rollout, placement, pods, routing, credentials).
 
 pub mod admission;
+pub mod credentials;
 pub mod definition;
 pub mod duplicates;
 #[cfg(feature = "fuzzing")]

@@ -96,7 +96,7 @@ pub struct Part {
     /// How many copies run, 0 to 1000.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub replicas: i32,
-    /// What a copy is: a pod, as Kubernetes writes it.
+    /// What a copy is: a pod, as Kubernetes writes it. Its `imagePullSecrets` are for the registries of its images.
     pub pod: PodTemplateSpec,
 }
 

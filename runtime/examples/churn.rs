@@ -11,7 +11,7 @@ async fn main() -> Result<(), Error> {
     for number in 0.. {
         let pod = pod(number);
         runtime.create(&pod).await?;
-        runtime.start(&pod.uid, "web").await?;
+        runtime.start(&pod.uid, "web", &[]).await?;
         println!("{}", pod.uid);
         if number >= 2 {
             runtime.remove(&format!("churn-{}", number - 2)).await?;

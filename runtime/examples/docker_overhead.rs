@@ -66,7 +66,7 @@ async fn our_turn(ours: &Docker, image: &str, turn: usize) -> Result<Duration, B
     let pod = Pod { uid: uid.clone(), namespace: "default".into(), name: format!("overhead-{turn}"), containers: vec![web] };
     let begun = Instant::now();
     ours.create(&pod).await?;
-    ours.start(&uid, "web").await?;
+    ours.start(&uid, "web", &[]).await?;
     let took = begun.elapsed();
     ours.remove(&uid).await?;
     Ok(took)

@@ -40,10 +40,11 @@ use crate::changes::Changes;
 use crate::check_pod::{check, refuse};
 use crate::probe::{self, Target};
 use crate::{
-    Check, ContainerPhase, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime, Session, Usage, ports,
+    Check, ContainerPhase, Credential, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime, Session,
+    Usage, ports,
 };
 use engine::{Engine, WORKED, lock};
-use images::Images;
+use images::{Images, Sought};
 use records::{Opened, Record};
 use sandbox::Sandbox;
 
@@ -160,13 +161,13 @@ impl Runtime for Docker {
         Ok(made.map_err(|error| Error::Failed { tried, reason: error.to_string() })??.state())
     }
 
-    async fn start(&self, uid: &str, container: &str) -> Result<()> {
+    async fn start(&self, uid: &str, container: &str, credentials: &[Credential]) -> Result<()> {
         let sandbox = self.find(uid)?;
         let (spec, state) = sandbox.container(container)?;
         if matches!(state.phase, ContainerPhase::Running { .. }) {
             return Ok(());
         }
-        let image_id = self.pods.images.ensure(&self.pods.engine, &spec.image, spec.pull, uid).await?;
+        let image_id = self.pods.images.ensure(&self.pods.engine, &Sought::new(&spec.image, credentials), spec.pull, uid).await?;
         // A task, so that a run that was made is known even if nobody waits for it any more.
         let (spec, tried) = (spec.clone(), format!("start container {container} of pod {}", sandbox.record.pod.name));
         let started = tokio::spawn(async move { sandbox.start(&spec, image_id).await }).await;

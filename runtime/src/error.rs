@@ -87,7 +87,7 @@ pub enum ImageTrouble {
     #[error("is not for this machine's processor")]
     WrongArchitecture,
     /// The registry wants to know who asks.
-    #[error("the registry does not let us have it; log in, or check its name")]
+    #[error("the registry does not let us have it; check its name and the imagePullSecrets")]
     Unauthorised,
     /// The registry does not answer.
     #[error("the registry cannot be reached")]

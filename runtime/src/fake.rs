@@ -23,8 +23,8 @@ use crate::check_pod::check;
 use crate::probe;
 use crate::session::{ExecOptions, Input, Output, Session};
 use crate::{
-    Check, Container, ContainerPhase, ContainerState, Error, ExecAnswer, Exit, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime,
-    Usage,
+    Check, Container, ContainerPhase, ContainerState, Credential, Error, ExecAnswer, Exit, ImageTrouble, LogOptions, Pod, PodState,
+    ProbeAnswer, Result, Runtime, Usage,
 };
 
 use follower::Follower;
@@ -55,6 +55,9 @@ struct State {
     pods: BTreeMap<String, Sandbox>,
     unready: BTreeSet<String>,
     start_failures: BTreeMap<String, String>,
+    image_troubles: BTreeMap<String, (ImageTrouble, String)>,
+    /// Images that were started, and what their registries would have been shown.
+    shown: Vec<(String, Credential)>,
     exec_answers: BTreeMap<String, ExecAnswer>,
     /// Thousandths of a processor, and memory in bytes.
     usages: BTreeMap<String, (u32, u64)>,
@@ -126,6 +129,20 @@ impl Fake {
             Some(reason) => failures.insert(matching.to_owned(), reason.to_owned()),
             None => failures.remove(matching),
         };
+    }
+
+    /// Lets the images of the containers `matching` not be had, or be had again with `None`.
+    pub fn fail_image(&self, matching: &str, why: Option<(ImageTrouble, &str)>) {
+        let troubles = &mut self.shared.state().image_troubles;
+        match why {
+            Some((trouble, said)) => troubles.insert(matching.to_owned(), (trouble, said.to_owned())),
+            None => troubles.remove(matching),
+        };
+    }
+
+    /// What the registry of an image would have been shown by all starts so far, in order.
+    pub fn shown(&self, image: &str) -> Vec<Credential> {
+        self.shared.state().shown.iter().filter(|(of, _)| of == image).map(|(_, credential)| credential.clone()).collect()
     }
 
     /// Has programs run inside the containers `matching` answer so. At first they end with 0 and say nothing.
@@ -249,10 +266,15 @@ impl Runtime for Fake {
         Ok(made)
     }
 
-    async fn start(&self, uid: &str, container: &str) -> Result<()> {
+    async fn start(&self, uid: &str, container: &str, credentials: &[Credential]) -> Result<()> {
         let now = (self.shared.now)();
         let mut state = self.shared.state();
         let (pod, spec) = state.spec(uid, container)?;
+        let shown = credentials.iter().map(|credential| (spec.image.clone(), credential.clone()));
+        state.shown.extend(shown);
+        if let Some((_, (trouble, said))) = state.image_troubles.iter().find(|(matching, _)| matches(&pod, &spec, matching)) {
+            return Err(Error::Image { image: spec.image.clone(), trouble: *trouble, said: said.clone() });
+        }
         let failure = state.start_failures.iter().find(|(matching, _)| matches(&pod, &spec, matching)).map(|(_, why)| why.clone());
         let (_, there, logs) = state.find(uid, container)?;
         if let ContainerPhase::Running { .. } = there.phase {

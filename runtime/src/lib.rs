@@ -9,6 +9,7 @@
 
 mod changes;
 mod check_pod;
+mod credential;
 mod error;
 mod log;
 #[cfg(any(feature = "process", feature = "docker"))]
@@ -32,6 +33,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use credential::Credential;
 pub use error::{Error, ImageTrouble, Result};
 pub use log::LogOptions;
 pub use probe::{Check, ProbeAnswer};
@@ -216,10 +218,12 @@ pub trait Runtime: Send + Sync + 'static {
     async fn create(&self, pod: &Pod) -> Result<PodState>;
 
     /// Starts a container that does not run. One that runs is left alone. A start that fails counts, as a run that ended at
-    /// once with code 127 (no such program) or 126 and a reason.
+    /// once with code 127 (no such program) or 126 and a reason. `credentials` are what the registry of its image is shown
+    /// where that must be fetched, tried in this order; they are asked for anew at each start, so that none is ever stored
+    /// here and a Secret that was mended counts at once.
     /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::CannotStart`] with the system's words, and, which do
     /// not count as starts, [`Error::Image`] and [`Error::Unavailable`].
-    async fn start(&self, uid: &str, container: &str) -> Result<()>;
+    async fn start(&self, uid: &str, container: &str, credentials: &[Credential]) -> Result<()>;
 
     /// Asks a container to end (SIGTERM to it and what it started), and makes it after `grace`. Returns when it has ended.
     /// One that does not run is left alone.

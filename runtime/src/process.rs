@@ -49,8 +49,8 @@ use crate::check_pod::{check, refuse};
 use crate::ports;
 use crate::probe::{self, Target};
 use crate::{
-    Check, Container, ContainerPhase, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime, Session,
-    Usage,
+    Check, Container, ContainerPhase, Credential, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime,
+    Session, Usage,
 };
 use directory::Opened;
 use follow::Follow;
@@ -136,7 +136,7 @@ impl Runtime for Process {
         }
     }
 
-    async fn start(&self, uid: &str, container: &str) -> Result<()> {
+    async fn start(&self, uid: &str, container: &str, _credentials: &[Credential]) -> Result<()> {
         let sandbox = self.find(uid)?;
         sandbox.container(container)?;
         sandbox.call(Request::Start { container: container.to_owned() }).await

@@ -8,6 +8,7 @@ mod clients;
 mod command_line;
 mod crashes;
 mod docker;
+mod docker_registry;
 mod doctor;
 mod kubectl;
 mod kubectl_streams;

@@ -16,6 +16,7 @@ use runtime::{ContainerPhase, ImageTrouble, LogOptions, PodState, ProbeAnswer, R
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::credentials::{self, Shown};
 use super::{Shared, sandbox};
 use crate::status::difference_of;
 
@@ -48,6 +49,7 @@ pub async fn work(shared: Arc<Shared>, pod: Pod, news: UnboundedReceiver<News>) 
         probings: BTreeMap::new(),
         last_words: BTreeMap::new(),
         trouble: None,
+        pull_problem: String::new(),
         unheeded: None,
         failures: 0,
         gone: false,
@@ -66,6 +68,8 @@ struct Worker {
     probings: BTreeMap<String, (Timestamp, Vec<Probing>)>,
     last_words: BTreeMap<String, String>,
     trouble: Option<Trouble>,
+    /// What was last told to be wrong with the Secrets for its registries.
+    pull_problem: String,
     /// What the status still lacked after the last write of it: the server does not keep it, so it is not sent again by itself.
     unheeded: Option<serde_json::Value>,
     /// Failures in a row, for the pause before the next try.
@@ -131,7 +135,7 @@ impl Worker {
         for act in acts {
             match act {
                 Act::Create => pause = self.create(&runtime).await?,
-                Act::Start(container) => pause = self.start(&runtime, &uid, &container).await,
+                Act::Start(container) => pause = self.start(&runtime, &uid, &container).await?,
                 Act::Remove => pause = if self.remove(&runtime, &uid).await { Some(Duration::ZERO) } else { Some(RETRY) },
                 Act::Forget => {
                     self.forget().await?;
@@ -263,14 +267,26 @@ impl Worker {
         Ok(())
     }
 
-    async fn start(&mut self, runtime: &Arc<dyn Runtime>, uid: &str, container: &str) -> Option<Duration> {
-        match runtime.start(uid, container).await {
+    async fn start(&mut self, runtime: &Arc<dyn Runtime>, uid: &str, container: &str) -> Result<Option<Duration>> {
+        let shown = match self.container(container) {
+            Some(container) => credentials::of(&self.shared, &self.pod, container).await?,
+            None => Shown::default(),
+        };
+        if !shown.problem.is_empty() && shown.problem != self.pull_problem {
+            let message = format!("{}; images are fetched without", shown.problem);
+            self.shared.events.warning(&self.pod, "FailedToRetrieveImagePullSecret", message).await;
+            self.pull_problem.clone_from(&shown.problem);
+        }
+        match runtime.start(uid, container, &shown.credentials).await {
             Ok(()) => {
                 self.trouble = None;
                 self.failures = 0;
-                Some(Duration::ZERO)
+                Ok(Some(Duration::ZERO))
             }
-            Err(error) => Some(self.failed(trouble(&error, "RunContainerError", format!("{container}: {error}"))).await),
+            Err(error) => {
+                let message = format!("{container}: {error}{}", shown.because(&error));
+                Ok(Some(self.failed(trouble(&error, "RunContainerError", message)).await))
+            }
         }
     }
 

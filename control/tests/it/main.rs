@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod flows;
+mod images;
 mod simulation;
 mod usage;
 mod world;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bollard::API_DEFAULT_VERSION;
 use bollard::errors::Error as EngineError;
+use http::HeaderValue;
 use tokio::time::timeout;
 
 use crate::{Error, Result};
@@ -84,7 +85,8 @@ impl Engine {
             return Ok(client.clone());
         }
         let client = bollard::Docker::connect_with_unix(&self.path, WORKED.as_secs(), API_DEFAULT_VERSION)
-            .map_err(|error| self.silent(self.explain(&error)))?;
+            .map_err(|error| self.silent(self.explain(&error)))?
+            .with_request_modifier(with_readable_credentials);
         Ok(kept.insert(client).clone())
     }
 
@@ -167,6 +169,18 @@ impl Engine {
             },
         }
     }
+}
+
+/// A request whose credentials are in the alphabet that engines read: base64 for addresses, with `-` and `_`. In the usual one, which
+/// the client writes, they are no credentials to an engine as soon as there is a `+` or `/` in them.
+fn with_readable_credentials(mut request: bollard::BollardRequest) -> bollard::BollardRequest {
+    let Some(header) = request.headers_mut().get_mut("x-registry-auth") else { return request };
+    let readable = header.to_str().map(|text| text.replace('+', "-").replace('/', "_")).unwrap_or_default();
+    if let Ok(mut readable) = HeaderValue::from_str(&readable) {
+        readable.set_sensitive(true);
+        *header = readable;
+    }
+    request
 }
 
 fn not_there(address: &str) -> String {

@@ -1,9 +1,11 @@
-//! Getting images: each is fetched once at a time, whoever needs it, and a failure is not repeated at once.
+//! Getting images: each is fetched once at a time, whoever needs it, and a failure is not repeated at once. What one pod may not
+//! have another may: those that show a registry different credentials do not wait for each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bollard::auth::DockerCredentials;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::StreamExt as _;
@@ -13,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use crate::changes::Changes;
 use crate::docker::engine::{ASKED, Engine, Refusal, lock};
 use crate::docker::fault;
-use crate::{Error, ImageTrouble, PullPolicy, Result};
+use crate::{Credential, Error, ImageTrouble, PullPolicy, Result};
 
 /// How long a start waits for an image before it tells that it is being fetched.
 const WAITED: Duration = Duration::from_secs(1);
@@ -23,13 +25,29 @@ const SILENT_MAX: Duration = Duration::from_secs(120);
 const BACK_OFF_FIRST: Duration = Duration::from_secs(5);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 
-/// What came of a fetch: nothing yet, the image, or what is wrong.
-type Outcome = Option<std::result::Result<(), (ImageTrouble, String)>>;
+/// The image, or what is wrong.
+type Fetched = std::result::Result<(), (ImageTrouble, String)>;
+/// What came of a fetch, once something did.
+type Outcome = Option<Fetched>;
+
+/// An image, and what its registry is shown.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sought {
+    image: String,
+    /// Tried in this order; none where the registry lets everybody have it.
+    credentials: Vec<Credential>,
+}
+
+impl Sought {
+    pub fn new(image: &str, credentials: &[Credential]) -> Self {
+        Self { image: image.to_owned(), credentials: credentials.to_vec() }
+    }
+}
 
 /// The images that were asked for lately.
 #[derive(Debug)]
 pub(super) struct Images {
-    all: Mutex<BTreeMap<String, Fetch>>,
+    all: Mutex<BTreeMap<Sought, Fetch>>,
     changes: Changes,
 }
 
@@ -49,7 +67,8 @@ impl Images {
 
     /// Makes sure that an image is there for this machine, and says which it is by its digest. When it takes long, that is an
     /// error, and the pod with this uid is told of as changed once the image has come or not.
-    pub async fn ensure(&self, engine: &Arc<Engine>, image: &str, policy: PullPolicy, pod: &str) -> Result<String> {
+    pub async fn ensure(&self, engine: &Arc<Engine>, sought: &Sought, policy: PullPolicy, pod: &str) -> Result<String> {
+        let image = sought.image.as_str();
         let fault = |trouble, said: String| Error::Image { image: image.to_owned(), trouble, said };
         if !is_name(image) {
             return Err(fault(ImageTrouble::InvalidName, String::new()));
@@ -62,7 +81,7 @@ impl Images {
         if policy == PullPolicy::Never {
             return Err(fault(ImageTrouble::NeverFetched, String::new()));
         }
-        self.fetch(engine, image, pod).await?;
+        self.fetch(engine, sought, pod).await?;
         match self.look(engine, image).await? {
             Some(found) => check(engine, image, &found).await,
             None => Err(fault(ImageTrouble::Missing, "it was fetched and is gone again".into())),
@@ -83,8 +102,9 @@ impl Images {
     }
 
     /// Waits a little for a fetch, begun if none is under way.
-    async fn fetch(&self, engine: &Arc<Engine>, image: &str, pod: &str) -> Result<()> {
-        let mut fetch = self.under_way(engine, image, pod)?;
+    async fn fetch(&self, engine: &Arc<Engine>, sought: &Sought, pod: &str) -> Result<()> {
+        let mut fetch = self.under_way(engine, sought, pod)?;
+        let image = &sought.image;
         match timeout(WAITED, fetch.outcome.wait_for(Option::is_some)).await {
             Ok(Ok(outcome)) => {
                 lock(&fetch.askers).remove(pod);
@@ -97,10 +117,10 @@ impl Images {
         }
     }
 
-    fn under_way(&self, engine: &Arc<Engine>, image: &str, pod: &str) -> Result<Fetch> {
+    fn under_way(&self, engine: &Arc<Engine>, sought: &Sought, pod: &str) -> Result<Fetch> {
         let mut all = lock(&self.all);
         let mut failures = 0;
-        if let Some(known) = all.get(image) {
+        if let Some(known) = all.get(sought) {
             let outcome = known.outcome.borrow().clone();
             match outcome {
                 None if known.outcome.has_changed().is_ok() => {
@@ -114,7 +134,7 @@ impl Images {
                     let pause = BACK_OFF_FIRST.saturating_mul(1 << known.failures.min(10)).min(BACK_OFF_MAX);
                     if known.begun.elapsed() < pause {
                         let said = format!("{trouble}{}{said}", if said.is_empty() { "" } else { ": " });
-                        return Err(Error::Image { image: image.to_owned(), trouble: ImageTrouble::BackOff(pause.as_secs()), said });
+                        return Err(Error::Image { image: sought.image.clone(), trouble: ImageTrouble::BackOff(pause.as_secs()), said });
                     }
                 }
                 _ => {}
@@ -124,10 +144,10 @@ impl Images {
         let askers = Arc::new(Mutex::new(BTreeSet::from([pod.to_owned()])));
         let fetch = Fetch { outcome, begun: Instant::now(), failures, askers: Arc::clone(&askers) };
         all.retain(|_, known| known.outcome.borrow().is_none() || known.begun.elapsed() < BACK_OFF_MAX * 2);
-        all.insert(image.to_owned(), fetch.clone());
-        let (engine, image, changes) = (Arc::clone(engine), image.to_owned(), self.changes.clone());
+        all.insert(sought.clone(), fetch.clone());
+        let (engine, sought, changes) = (Arc::clone(engine), sought.clone(), self.changes.clone());
         tokio::spawn(async move {
-            let outcome = pull(&engine, &image).await;
+            let outcome = pull(&engine, &sought).await;
             sender.send_replace(Some(outcome));
             lock(&askers).iter().for_each(|pod| changes.tell(pod));
         });
@@ -152,11 +172,43 @@ async fn check(engine: &Engine, image: &str, found: &ImageInspect) -> Result<Str
     Ok(of_name.or_else(|| digests().next()).or(found.id.as_ref()).cloned().unwrap_or_default())
 }
 
-async fn pull(engine: &Engine, image: &str) -> std::result::Result<(), (ImageTrouble, String)> {
+/// Fetches an image with the first credentials that do, or with none where there are none.
+async fn pull(engine: &Engine, sought: &Sought) -> Fetched {
+    if sought.credentials.is_empty() {
+        return pull_as(engine, &sought.image, None).await.map_err(|failure| telling(failure, "no credentials were tried"));
+    }
+    let mut failure: Option<(ImageTrouble, String)> = None;
+    for credential in &sought.credentials {
+        let (trouble, said) = match pull_as(engine, &sought.image, Some(credential)).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => telling(failure, &format!("with the credentials for {}", credential.registry)),
+        };
+        // Nobody else would be told otherwise.
+        if matches!(trouble, ImageTrouble::Unreachable | ImageTrouble::InvalidName | ImageTrouble::WrongArchitecture) {
+            return Err((trouble, said));
+        }
+        failure = Some(match failure {
+            None => (trouble, said),
+            Some((ImageTrouble::Unauthorised, before)) => (trouble, format!("{before}; {said}")),
+            Some((kept, before)) => (kept, format!("{before}; {said}")),
+        });
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// A failure, with whom the registry was told that we are where that matters.
+fn telling((trouble, said): (ImageTrouble, String), tried: &str) -> (ImageTrouble, String) {
+    match trouble {
+        ImageTrouble::Unauthorised => (trouble, format!("{tried}: {said}")),
+        _ => (trouble, said),
+    }
+}
+
+async fn pull_as(engine: &Engine, image: &str, credential: Option<&Credential>) -> Fetched {
     let (name, tag) = split(image);
     let options = CreateImageOptionsBuilder::default().from_image(name).tag(tag).build();
     let client = engine.streaming().map_err(said)?;
-    let mut progress = std::pin::pin!(client.create_image(Some(options), None, None));
+    let mut progress = std::pin::pin!(client.create_image(Some(options), None, credential.map(shown)));
     loop {
         match timeout(SILENT_MAX, progress.next()).await {
             Ok(None) => return Ok(()),
@@ -164,6 +216,18 @@ async fn pull(engine: &Engine, image: &str) -> std::result::Result<(), (ImageTro
             Ok(Some(Err(error))) => return Err(said(engine.refusal(error))),
             Err(_) => return Err((ImageTrouble::Unreachable, format!("nothing came for {SILENT_MAX:?}"))),
         }
+    }
+}
+
+/// Credentials as the engine wants them.
+fn shown(credential: &Credential) -> DockerCredentials {
+    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let Credential { username, password, identity_token, .. } = credential;
+    DockerCredentials {
+        username: some(username),
+        password: some(password),
+        identitytoken: some(identity_token),
+        ..DockerCredentials::default()
     }
 }
 

@@ -76,7 +76,7 @@ async fn created(subject: &impl Subject, name: &str) -> Pod {
 /// A pod of one container that was started.
 async fn started(subject: &impl Subject, name: &str) -> Pod {
     let pod = created(subject, name).await;
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     pod
 }
 
@@ -98,7 +98,7 @@ async fn a_started_container_runs_and_starting_it_again_changes_nothing(subject:
     let before = state(subject.runtime(), &pod.uid, "web").await;
     assert_eq!(before.starts, 1);
     assert!(matches!(before.phase, ContainerPhase::Running { .. }), "{before:?}");
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     subject.runtime().create(&pod).await.unwrap();
     assert_eq!(state(subject.runtime(), &pod.uid, "web").await, before);
 }
@@ -111,7 +111,7 @@ async fn an_exit_code_is_told_and_restarts_are_counted(subject: &mut impl Subjec
     assert!(first.started <= first.finished);
     assert_eq!(state(subject.runtime(), &pod.uid, "web").await.last_exit, None);
 
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     let again = state(subject.runtime(), &pod.uid, "web").await;
     assert_eq!((again.starts, again.last_exit.as_ref()), (2, Some(&first)));
     subject.exit(&pod.uid, "web", 0);
@@ -132,7 +132,7 @@ async fn stopping_what_does_not_run_changes_nothing(subject: &mut impl Subject) 
     let pod = created(subject, "a").await;
     subject.runtime().stop(&pod.uid, "web", PATIENCE).await.unwrap();
     assert_eq!(state(subject.runtime(), &pod.uid, "web").await.phase, ContainerPhase::Created);
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     subject.exit(&pod.uid, "web", 4);
     exit(subject.runtime(), &pod.uid, "web").await;
     let before = state(subject.runtime(), &pod.uid, "web").await;
@@ -147,7 +147,7 @@ async fn a_removed_pod_is_gone_and_removing_it_again_is_no_error(subject: &mut i
     let left: Vec<_> = subject.runtime().list().await.unwrap().into_iter().map(|state| state.pod).collect();
     assert_eq!(left, [other]);
     subject.runtime().remove(&pod.uid).await.unwrap();
-    assert!(matches!(subject.runtime().start(&pod.uid, "web").await, Err(Error::NoSuchPod(uid)) if uid == pod.uid));
+    assert!(matches!(subject.runtime().start(&pod.uid, "web", &[]).await, Err(Error::NoSuchPod(uid)) if uid == pod.uid));
     // The same uid begins anew.
     assert_eq!(subject.runtime().create(&pod).await.unwrap().containers[0].starts, 0);
 }
@@ -156,11 +156,11 @@ async fn containers_of_a_pod_live_apart(subject: &mut impl Subject) {
     let pod = pod("a", vec![subject.container("web"), subject.container("side")]);
     let runtime = subject.runtime();
     runtime.create(&pod).await.unwrap();
-    runtime.start(&pod.uid, "web").await.unwrap();
-    runtime.start(&pod.uid, "side").await.unwrap();
+    runtime.start(&pod.uid, "web", &[]).await.unwrap();
+    runtime.start(&pod.uid, "side", &[]).await.unwrap();
     let before = state(runtime, &pod.uid, "side").await;
     runtime.stop(&pod.uid, "web", PATIENCE).await.unwrap();
-    runtime.start(&pod.uid, "web").await.unwrap();
+    runtime.start(&pod.uid, "web", &[]).await.unwrap();
     assert_eq!(state(runtime, &pod.uid, "web").await.starts, 2);
     assert_eq!(state(runtime, &pod.uid, "side").await, before);
 }
@@ -186,8 +186,8 @@ async fn names_that_do_not_exist_are_told_with_those_that_do(subject: &mut impl 
     let pod = pod("a", vec![subject.container("web"), subject.container("side")]);
     subject.runtime().create(&pod).await.unwrap();
     let runtime = subject.runtime();
-    assert_eq!(runtime.start("nobody", "web").await.unwrap_err().to_string(), "there is no pod nobody here");
-    let error = runtime.start(&pod.uid, "db").await.unwrap_err().to_string();
+    assert_eq!(runtime.start("nobody", "web", &[]).await.unwrap_err().to_string(), "there is no pod nobody here");
+    let error = runtime.start(&pod.uid, "db", &[]).await.unwrap_err().to_string();
     assert_eq!(error, "pod a has no container db, it has web, side");
     assert!(matches!(runtime.stop(&pod.uid, "db", PATIENCE).await, Err(Error::NoSuchContainer { .. })));
     assert!(matches!(runtime.logs(&pod.uid, "db", LogOptions::default()).await, Err(Error::NoSuchContainer { .. })));
@@ -237,7 +237,7 @@ async fn a_program_that_cannot_be_started_is_told_in_the_systems_words(subject: 
     let runtime = subject.runtime();
     runtime.create(&pod).await.unwrap();
     for starts in 1..=2 {
-        let error = runtime.start(&pod.uid, "web").await.unwrap_err();
+        let error = runtime.start(&pod.uid, "web", &[]).await.unwrap_err();
         assert!(matches!(error, Error::CannotStart { .. }), "{error}");
         assert_eq!(error.to_string(), "cannot start /nowhere/program: No such file or directory");
         let after = state(runtime, &pod.uid, "web").await;
@@ -319,7 +319,7 @@ async fn the_log_of_the_run_before_is_kept(subject: &mut impl Subject) {
         say(subject, &uid, &[run]).await;
         subject.exit(&uid, "web", 1);
         exit(runtime, &uid, "web").await;
-        runtime.start(&uid, "web").await.unwrap();
+        runtime.start(&uid, "web", &[]).await.unwrap();
         assert_eq!(read(runtime, &uid, previous()).await, format!("{run}\n"));
     }
     assert_eq!(read(runtime, &uid, LogOptions::default()).await, "");
@@ -347,7 +347,7 @@ async fn a_port_probe_passes_while_something_listens(subject: &mut impl Subject)
     let web = Container { ports: vec![port("http")], ..subject.container("web") };
     let pod = pod("a", vec![web]);
     let endpoint = subject.runtime().create(&pod).await.unwrap().endpoints["http"];
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     let check = Check::Tcp { port: "http".into() };
     subject.listen(&pod.uid, endpoint, false);
     let answer = probe(subject.runtime(), &pod.uid, &check).await;
@@ -414,8 +414,8 @@ async fn what_a_container_uses_is_told_while_it_runs(subject: &mut impl Subject)
     let pod = pod("a", vec![subject.container("idle"), subject.busy("busy")]);
     runtime.create(&pod).await.unwrap();
     assert!(runtime.usage(&pod.uid).await.unwrap().is_empty(), "nothing was started");
-    runtime.start(&pod.uid, "idle").await.unwrap();
-    runtime.start(&pod.uid, "busy").await.unwrap();
+    runtime.start(&pod.uid, "idle", &[]).await.unwrap();
+    runtime.start(&pod.uid, "busy", &[]).await.unwrap();
     let used =
         async || eventually("both are told", async || Some(runtime.usage(&pod.uid).await.unwrap()).filter(|all| all.len() == 2)).await;
     let first = used().await;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use runtime::docker::Docker;
-use runtime::{Container, ContainerPhase, Error, ExecOptions, ImageTrouble, Input, Limits, LogOptions, Output, Pod, PullPolicy, Runtime};
+use runtime::{
+    Container, ContainerPhase, Credential, Error, ExecOptions, ImageTrouble, Input, Limits, LogOptions, Output, Pod, PullPolicy, Runtime,
+};
 use serde_json::json;
 use tokio::net::UnixListener;
 
@@ -19,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 async fn started(subject: &DockerSubject, container: Container) -> Pod {
     let pod = pod("a", vec![container]);
     subject.runtime().create(&pod).await.unwrap();
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     pod
 }
 
@@ -42,7 +44,7 @@ async fn what_runs_is_found_again_and_what_ended_meanwhile_is_told() {
     let of = |states: &[runtime::PodState], uid: &str| states.iter().find(|state| state.pod.uid == uid).cloned();
     assert_eq!(of(&after, &goes_on.uid), of(&before, &goes_on.uid));
     assert_eq!(exit(subject.runtime(), &ends.uid, "web").await.code, 7);
-    subject.runtime().start(&ends.uid, "web").await.unwrap();
+    subject.runtime().start(&ends.uid, "web", &[]).await.unwrap();
     let again = state(subject.runtime(), &ends.uid, "web").await;
     assert_eq!((again.starts, again.last_exit.map(|exit| exit.code)), (2, Some(7)));
     subject.close().await;
@@ -78,7 +80,7 @@ async fn a_container_that_somebody_removes_has_ended_and_is_counted_on() {
         subject.client.remove_container(&id, Some(RemoveContainerOptionsBuilder::default().force(true).build())).await.unwrap();
     }
     assert_eq!(exit(subject.runtime(), &pod.uid, "web").await.code, 137);
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     assert_eq!(state(subject.runtime(), &pod.uid, "web").await.starts, 2);
     subject.close().await;
 }
@@ -111,12 +113,18 @@ async fn an_image_runs_as_it_says_unless_the_pod_says_otherwise() {
 }
 
 pub async fn fault(subject: &DockerSubject, image: &str, pull: PullPolicy) -> (ImageTrouble, String) {
+    fault_with(subject, image, pull, &[]).await
+}
+
+pub async fn fault_with(subject: &DockerSubject, image: &str, pull: PullPolicy, credentials: &[Credential]) -> (ImageTrouble, String) {
     let pod = pod("a", vec![Container { image: image.into(), pull, ..subject.container("web") }]);
     subject.runtime().create(&pod).await.unwrap();
-    let found = eventually("the image's fetch has ended", async || match subject.runtime().start(&pod.uid, "web").await.unwrap_err() {
-        Error::Image { trouble: ImageTrouble::Fetching, .. } => None,
-        Error::Image { trouble, said, .. } => Some((trouble, said)),
-        error => panic!("{error}"),
+    let found = eventually("the image's fetch has ended", async || {
+        match subject.runtime().start(&pod.uid, "web", credentials).await.unwrap_err() {
+            Error::Image { trouble: ImageTrouble::Fetching, .. } => None,
+            Error::Image { trouble, said, .. } => Some((trouble, said)),
+            error => panic!("{error}"),
+        }
     })
     .await;
     assert_eq!(state(subject.runtime(), &pod.uid, "web").await.starts, 0, "nothing was started");
@@ -210,7 +218,7 @@ async fn an_engine_that_returns_is_found_again() {
 
     std::os::unix::fs::symlink(&real, &socket).unwrap();
     docker.create(&web).await.unwrap();
-    docker.start(&web.uid, "web").await.unwrap();
+    docker.start(&web.uid, "web", &[]).await.unwrap();
     std::fs::remove_file(&socket).unwrap();
     let error = docker.exec(&web.uid, "web", &["true".into()], PATIENCE).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");

@@ -5,20 +5,22 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use bollard::auth::DockerCredentials;
 use bollard::query_parameters::{PushImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
 use futures::StreamExt as _;
-use runtime::{Container, ImageTrouble, PullPolicy};
+use runtime::{Container, Credential, ImageTrouble, PullPolicy};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::docker::fault;
+use crate::docker::{fault, fault_with};
 use crate::engine::{DockerSubject, is_podman, load};
 use crate::subject::{Subject, eventually, exit, pod, state};
 
 /// The registry of Debian's package `docker-registry`.
 const PROGRAM: &str = "/usr/bin/docker-registry";
-/// `conductor:secret`.
-const USER: &str = "conductor:$2b$04$ccWhmhIPlyJSk4VEkXiRl.COIiifLaJBmFkb6Cugv7DzAYkLsv3c.";
+/// `conductor`, with a password whose base64 differs between the alphabets.
+const USER: &str = "conductor:$2b$04$iMYItgF1jneV5oxyQ3jRp.bm9Ff3GO5khbPxzVozn7eU716O.6vo.";
+const PASSWORD: &str = "secret???~~~";
 
 /// A registry of this test alone.
 struct Registry {
@@ -83,7 +85,7 @@ async fn an_image_is_fetched_when_it_is_not_here_and_one_that_nobody_has_is_told
         let web = Container { image: image.clone(), pull, ..subject.shell("web", "exit 3") };
         let pod = pod("a", vec![web]);
         subject.runtime().create(&pod).await.unwrap();
-        eventually("the image was fetched", async || subject.runtime().start(&pod.uid, "web").await.ok()).await;
+        eventually("the image was fetched", async || subject.runtime().start(&pod.uid, "web", &[]).await.ok()).await;
         assert_eq!(exit(subject.runtime(), &pod.uid, "web").await.code, 3);
         let image_id = state(subject.runtime(), &pod.uid, "web").await.image_id.unwrap();
         assert!(image_id.starts_with(&format!("{name}@sha256:")), "{image_id}");
@@ -97,11 +99,58 @@ async fn an_image_is_fetched_when_it_is_not_here_and_one_that_nobody_has_is_told
     subject.close().await;
 }
 
+/// Puts the image of the test into the registry, and takes it from the engine.
+async fn push(subject: &DockerSubject, name: &str) {
+    subject.client.tag_image(&subject.image, Some(TagImageOptionsBuilder::default().repo(name).tag("7").build())).await.unwrap();
+    let options = PushImageOptionsBuilder::default().tag("7").build();
+    let us = DockerCredentials { username: Some("conductor".into()), password: Some(PASSWORD.into()), ..DockerCredentials::default() };
+    // The client's own alphabet is not the engine's.
+    let client = subject.client.clone().with_request_modifier(|mut request| {
+        if let Some(header) = request.headers_mut().get_mut("x-registry-auth") {
+            *header = header.to_str().unwrap().replace('+', "-").replace('/', "_").parse().unwrap();
+        }
+        request
+    });
+    let steps: Vec<_> = client.push_image(name, Some(options), Some(us)).collect().await;
+    assert!(steps.iter().all(Result::is_ok), "{steps:?}");
+    let force = RemoveImageOptionsBuilder::default().force(true).build();
+    subject.client.remove_image(&format!("{name}:7"), Some(force), None).await.unwrap();
+}
+
 #[tokio::test]
-async fn a_registry_that_wants_a_password_is_told_from_one_that_is_empty() {
+async fn a_registry_that_wants_a_password_is_shown_those_that_are_for_it() {
     let Some((subject, registry)) = both(true).await else { return };
-    let (trouble, said) = fault(&subject, &format!("{}/shop:7", registry.address), PullPolicy::IfNotPresent).await;
+    let name = format!("{}/shop", registry.address);
+    let image = format!("{name}:7");
+    push(&subject, &name).await;
+    let (trouble, said) = fault(&subject, &image, PullPolicy::IfNotPresent).await;
     assert_eq!(trouble, ImageTrouble::Unauthorised, "{said}");
+    assert!(said.starts_with("no credentials were tried: "), "{said}");
+
+    let with = |registry: &str, password: &str| Credential {
+        registry: registry.into(),
+        username: "conductor".into(),
+        password: password.into(),
+        ..Credential::default()
+    };
+    // Not made to wait by what went wrong without credentials.
+    let (trouble, said) = fault_with(&subject, &image, PullPolicy::Always, &[with("a", "hunter2"), with("b", "hunter3")]).await;
+    assert_eq!(trouble, ImageTrouble::Unauthorised, "{said}");
+    assert!(said.starts_with("with the credentials for a: ") && said.contains("; with the credentials for b: "), "{said}");
+    assert!(!said.contains("hunter"), "{said}");
+
+    let (wrong, right) = (with("a", "hunter2"), with("b", PASSWORD));
+    let pod = pod("a", vec![Container { image: image.clone(), ..subject.shell("web", "exit 3") }]);
+    subject.runtime().create(&pod).await.unwrap();
+    let credentials = [wrong, right.clone()];
+    eventually("the image was fetched", async || subject.runtime().start(&pod.uid, "web", &credentials).await.ok()).await;
+    assert_eq!(exit(subject.runtime(), &pod.uid, "web").await.code, 3);
+    let (trouble, said) = fault_with(&subject, &format!("{name}:8"), PullPolicy::IfNotPresent, &[right]).await;
+    assert_eq!(trouble, ImageTrouble::Missing, "{said}");
+
+    subject.runtime().remove(&pod.uid).await.unwrap();
+    let force = RemoveImageOptionsBuilder::default().force(true).build();
+    subject.client.remove_image(&image, Some(force), None).await.unwrap();
     subject.close().await;
 }
 

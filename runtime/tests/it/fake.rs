@@ -11,7 +11,7 @@ async fn started(fake: &Fake, name: &str, image: &str) -> Pod {
     let web = Container { name: "web".into(), image: image.into(), ports: vec![port("http")], ..Container::default() };
     let pod = pod(name, vec![web]);
     fake.create(&pod).await.unwrap();
-    fake.start(&pod.uid, "web").await.unwrap();
+    fake.start(&pod.uid, "web", &[]).await.unwrap();
     pod
 }
 
@@ -49,9 +49,9 @@ async fn a_failure_to_start_can_be_lifted_and_calls_are_remembered_in_order() {
     let web = Container { name: "web".into(), image: "shop:1".into(), ..Container::default() };
     let pod = pod("a", vec![web]);
     fake.create(&pod).await.unwrap();
-    assert_eq!(fake.start(&pod.uid, "web").await.unwrap_err().to_string(), "cannot start shop:1: no space left");
+    assert_eq!(fake.start(&pod.uid, "web", &[]).await.unwrap_err().to_string(), "cannot start shop:1: no space left");
     fake.fail_start("shop", None);
-    fake.start(&pod.uid, "web").await.unwrap();
+    fake.start(&pod.uid, "web", &[]).await.unwrap();
     fake.stop(&pod.uid, "web", Duration::ZERO).await.unwrap();
     fake.remove(&pod.uid).await.unwrap();
     assert_eq!(kept.calls(), ["create a", "start a/web", "start a/web", "stop a/web", "remove a"]);

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 async fn run(subject: &ProcessSubject, web: Container) -> String {
     let pod = pod("a", vec![web]);
     subject.runtime().create(&pod).await.unwrap();
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     pod.uid
 }
 
@@ -81,12 +81,12 @@ async fn a_program_starts_in_the_directory_asked_for_or_in_one_of_its_own() {
     let runtime = subject.runtime();
     runtime.create(&pod).await.unwrap();
     for (name, expected) in [("web", subject.pod_dir(&pod.uid).join("work").to_str().unwrap()), ("there", "/usr")] {
-        runtime.start(&pod.uid, name).await.unwrap();
+        runtime.start(&pod.uid, name, &[]).await.unwrap();
         assert_eq!(exit(runtime, &pod.uid, name).await.code, 0);
         let log: Vec<_> = runtime.logs(&pod.uid, name, LogOptions::default()).await.unwrap().collect().await;
         assert_eq!(String::from_utf8(log.concat()).unwrap().trim_end(), expected);
     }
-    let error = runtime.start(&pod.uid, "nowhere").await.unwrap_err();
+    let error = runtime.start(&pod.uid, "nowhere", &[]).await.unwrap_err();
     assert_eq!(error.to_string(), "cannot start /bin/sh: working directory /no/such/place: No such file or directory");
 }
 
@@ -96,7 +96,7 @@ async fn a_file_that_is_no_program_is_told_as_such() {
     let runtime = subject.runtime();
     let pod = pod("a", vec![Container { command: vec!["/etc/passwd".into()], ..shell("web", "") }]);
     runtime.create(&pod).await.unwrap();
-    assert_eq!(runtime.start(&pod.uid, "web").await.unwrap_err().to_string(), "cannot start /etc/passwd: Permission denied");
+    assert_eq!(runtime.start(&pod.uid, "web", &[]).await.unwrap_err().to_string(), "cannot start /etc/passwd: Permission denied");
     let ContainerPhase::Exited(Exit { code, .. }) = state(runtime, &pod.uid, "web").await.phase else { panic!("it runs") };
     assert_eq!(code, 126);
 }
@@ -121,7 +121,7 @@ async fn whatever_signal_ends_a_program_is_told() {
     runtime.create(&pod).await.unwrap();
     for signal in signals {
         let name = format!("by-{signal}");
-        runtime.start(&pod.uid, &name).await.unwrap();
+        runtime.start(&pod.uid, &name, &[]).await.unwrap();
         let exit = exit(runtime, &pod.uid, &name).await;
         assert_eq!((exit.code, exit.signal), (128 + signal, Some(signal)));
     }
@@ -203,7 +203,7 @@ async fn a_container_that_is_being_stopped_is_not_started_and_removing_it_does_n
     let (stopped, (), ()) = tokio::join!(
         runtime.stop(&uid, "web", Duration::from_secs(600)),
         async {
-            let error = eventually("the start is refused", async || runtime.start(&uid, "web").await.err()).await;
+            let error = eventually("the start is refused", async || runtime.start(&uid, "web", &[]).await.err()).await;
             assert_eq!(error.to_string(), "start container web: its last run is being ended");
             runtime.remove(&uid).await.unwrap();
         },
@@ -300,7 +300,7 @@ async fn a_deep_directory_is_no_hindrance_and_nobody_else_may_look_into_it() {
     let runtime = Process::open(&deep, vec![example("shim")]).await.unwrap();
     let pod = pod("a", vec![shell("web", "exec sleep 1000")]);
     runtime.create(&pod).await.unwrap();
-    runtime.start(&pod.uid, "web").await.unwrap();
+    runtime.start(&pod.uid, "web", &[]).await.unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&deep), mode(&deep.join(&pod.uid))), (0o700, 0o700));
     runtime.remove(&pod.uid).await.unwrap();
@@ -328,7 +328,7 @@ async fn a_shim_that_cannot_be_started_is_told_with_its_command() {
     // Once it can, the pod that was left is taken up.
     let runtime = Process::open(dir.path(), vec![example("shim")]).await.unwrap();
     assert_eq!(runtime.list().await.unwrap().len(), 1);
-    runtime.start(&pod.uid, "web").await.unwrap();
+    runtime.start(&pod.uid, "web", &[]).await.unwrap();
     assert_eq!(exit(&runtime, &pod.uid, "web").await.code, 0);
     runtime.remove(&pod.uid).await.unwrap();
 }
@@ -365,7 +365,7 @@ async fn the_end_of_a_program_is_told_soon() {
         changes.next().await.unwrap();
         taken.push(begun.elapsed());
         exit(subject.runtime(), &uid, "web").await;
-        subject.runtime().start(&uid, "web").await.unwrap();
+        subject.runtime().start(&uid, "web", &[]).await.unwrap();
         changes.next().await.unwrap();
     }
     println!("told of an end after {taken:?}");

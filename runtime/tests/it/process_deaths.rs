@@ -24,7 +24,7 @@ async fn log(subject: &ProcessSubject, uid: &str, options: LogOptions) -> String
 async fn started(subject: &ProcessSubject) -> Pod {
     let pod = pod("a", vec![subject.container("web")]);
     subject.runtime().create(&pod).await.unwrap();
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     pod
 }
 
@@ -72,7 +72,7 @@ async fn an_end_without_us_is_told_when_we_are_back() {
     subject.reopen().await;
     let exit = exit(subject.runtime(), &pod.uid, "web").await;
     assert_eq!((exit.code, exit.reason), (9, None));
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     assert_eq!(state(subject.runtime(), &pod.uid, "web").await.starts, 2);
 }
 
@@ -83,9 +83,9 @@ async fn start_a_family(subject: &ProcessSubject) -> (String, Vec<i32>) {
     let pod = pod("a", vec![shell("web", script), shell("side", "exit 3"), shell("idle", "true")]);
     subject.runtime().create(&pod).await.unwrap();
     let uid = pod.uid;
-    subject.runtime().start(&uid, "side").await.unwrap();
+    subject.runtime().start(&uid, "side", &[]).await.unwrap();
     exit(subject.runtime(), &uid, "side").await;
-    subject.runtime().start(&uid, "web").await.unwrap();
+    subject.runtime().start(&uid, "web", &[]).await.unwrap();
     let pids = eventually("four have told their pid", async || {
         let log = log(subject, &uid, LogOptions::default()).await;
         let pids: Vec<i32> = log.lines().filter_map(|line| line.strip_prefix("pid ")?.parse().ok()).collect();
@@ -116,7 +116,7 @@ async fn when_a_shim_is_killed_its_programs_end_and_are_told_to_have() {
 
     // A new shim goes on where the old one was.
     let before = exit(subject.runtime(), uid, "web").await;
-    subject.runtime().start(uid, "web").await.unwrap();
+    subject.runtime().start(uid, "web", &[]).await.unwrap();
     let after = state(subject.runtime(), uid, "web").await;
     assert_eq!((after.starts, after.last_exit), (2, Some(before)));
     assert_eq!(exit(subject.runtime(), uid, "side").await.code, 3);
@@ -144,7 +144,7 @@ async fn calls_that_wait_for_a_shim_that_is_killed_end_too() {
     let pod = pod("a", vec![shell("web", "trap '' TERM; echo ready; while :; do sleep 0.05; done")]);
     let uid = pod.uid.as_str();
     subject.runtime().create(&pod).await.unwrap();
-    subject.runtime().start(uid, "web").await.unwrap();
+    subject.runtime().start(uid, "web", &[]).await.unwrap();
     says(&subject, uid, "ready").await;
     let follow = subject.runtime().logs(uid, "web", LogOptions { follow: true, ..LogOptions::default() }).await.unwrap();
     let (stopped, followed, ()) = tokio::join!(
@@ -152,7 +152,7 @@ async fn calls_that_wait_for_a_shim_that_is_killed_end_too() {
         timeout(PATIENCE, follow.collect::<Vec<_>>()),
         async {
             // Once a start is refused, the request to stop has arrived.
-            eventually("it is being stopped", async || subject.runtime().start(uid, "web").await.err()).await;
+            eventually("it is being stopped", async || subject.runtime().start(uid, "web", &[]).await.err()).await;
             proc::send(shim_pid(&subject, uid), Signal::SIGKILL);
         }
     );
@@ -197,7 +197,7 @@ async fn what_an_interrupted_call_left_is_cleared_or_taken_up() {
     let mut left: Vec<_> = fs::read_dir(&pods).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, [".lock", &pod.uid]);
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     assert_eq!(exit(subject.runtime(), &pod.uid, "web").await.code, 4);
 }
 
@@ -211,7 +211,7 @@ async fn a_create_that_is_given_up_at_any_moment_can_be_repeated() {
         let runtime = subject.runtime();
         let _given_up = timeout(Duration::from_micros(number * 700), runtime.create(&pod)).await;
         runtime.create(&pod).await.unwrap();
-        runtime.start(&pod.uid, "web").await.unwrap();
+        runtime.start(&pod.uid, "web", &[]).await.unwrap();
         assert_eq!(state(runtime, &pod.uid, "web").await.starts, 1);
         runtime.remove(&pod.uid).await.unwrap();
         assert!(!subject.pod_dir(&pod.uid).exists());
@@ -253,7 +253,7 @@ async fn killed_at_any_moment_we_find_what_is_there_and_can_remove_it() {
             // Whatever it was in the middle of can be done, and what had been started was not started again; except for one
             // that it may have been about to remove.
             runtime.create(&pod.pod).await.unwrap();
-            runtime.start(&pod.pod.uid, "web").await.unwrap();
+            runtime.start(&pod.pod.uid, "web", &[]).await.unwrap();
             let after = state(&runtime, &pod.pod.uid, "web").await;
             assert!(matches!(after.phase, ContainerPhase::Running { .. }), "{after:?}");
             again += after.starts - 1;

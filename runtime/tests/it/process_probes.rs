@@ -14,7 +14,7 @@ async fn ask(answer: &'static str, headers: &[(&str, &str)], patience: Duration)
     let web = Container { ports: vec![port("http")], ..shell("web", "exec sleep 1000") };
     let pod = pod("a", vec![web]);
     let endpoint = subject.runtime().create(&pod).await.unwrap().endpoints["http"];
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     let listener = TcpListener::bind(endpoint).await.unwrap();
     let answering = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -77,7 +77,7 @@ async fn what_is_no_http_and_what_cannot_be_asked_fail() {
     let web = Container { ports: vec![port("http")], ..shell("web", "exec sleep 1000") };
     let pod = pod("a", vec![web]);
     subject.runtime().create(&pod).await.unwrap();
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     let check = Check::Http { port: "http".into(), path: "/a b".into(), headers: vec![] };
     let told = subject.runtime().probe(&pod.uid, "web", &check, PATIENCE).await.unwrap();
     assert!(told.detail.starts_with("cannot ask http://127.0.0.1:"), "{told:?}");

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 async fn open(subject: &ProcessSubject, script: &str, stdin: bool, tty: bool) -> Session {
     let pod = pod("a", vec![shell("web", "exec sleep 1000")]);
     subject.runtime().create(&pod).await.unwrap();
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
     subject.runtime().open(&pod.uid, "web", ExecOptions { command, stdin, tty }).await.unwrap()
 }
@@ -121,7 +121,7 @@ async fn a_program_that_is_not_there_is_told_in_the_systems_words() {
     let subject = ProcessSubject::new().await;
     let pod = pod("a", vec![shell("web", "exec sleep 1000")]);
     subject.runtime().create(&pod).await.unwrap();
-    subject.runtime().start(&pod.uid, "web").await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
     let options = |tty| ExecOptions { command: vec!["/no/such".into()], stdin: false, tty };
     let error = subject.runtime().open(&pod.uid, "web", options(false)).await.unwrap_err();
     assert!(matches!(&error, Error::CannotStart { .. }), "{error}");
