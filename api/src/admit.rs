@@ -139,10 +139,9 @@ pub fn meant(served: &Served, object: &Value) -> Value {
 }
 
 fn take_out(metadata: &mut Value, fields: &[&str]) {
-    for field in fields {
-        metadata[field] = Value::Null;
+    if let Some(there) = metadata.as_object_mut() {
+        there.retain(|name, value| !value.is_null() && !fields.contains(&name.as_str()));
     }
-    drop_nulls(metadata);
 }
 
 /// Takes out the status, where that is a resource of its own.

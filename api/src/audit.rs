@@ -1,9 +1,11 @@
 //! Who changed what: a line for each request that may change something, whatever came of it.
 
+use std::collections::BTreeMap;
+
 use axum::response::Response;
 use http::{HeaderValue, Method};
 use model::Clock;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::User;
 use crate::access;
@@ -18,8 +20,8 @@ pub struct Origin(pub String);
 
 /// Where the lines go.
 pub trait AuditLog: Send + Sync + 'static {
-    /// Keeps one line.
-    fn keep(&self, line: &Value);
+    /// Keeps one line, which is JSON and has no end yet.
+    fn keep(&self, line: String);
 }
 
 /// A request that may change something, before it is served.
@@ -59,21 +61,43 @@ impl Attempt {
             Some(subresource) => format!("{}/{subresource}", self.place.resource),
             None => self.place.resource.clone(),
         };
-        let mut line = json!({
-            "time": clock.now().to_string(), "user": by.map(|(user, _)| &user.name), "from": self.from, "verb": self.verb,
-            "group": self.place.group, "resource": resource, "namespace": self.place.namespace, "name": self.place.name,
-            "request": self.id, "code": response.status().as_u16(),
-        });
-        if let Some(Shown(entry)) = response.extensions().get::<Shown>() {
-            line["version"] = json!(entry.modified.to_string());
-        }
-        if let Some((user, taken_for)) = by.filter(|(user, taken_for)| user != taken_for) {
-            line["user"] = json!(user.name);
-            line["as"] = json!(taken_for.name);
-        }
-        if let Some(Notes(notes)) = response.extensions_mut().remove::<Notes>() {
-            line["annotations"] = notes.into_iter().map(|(key, value)| (key, json!(value))).collect();
-        }
-        log.keep(&line);
+        let notes = response.extensions_mut().remove::<Notes>();
+        let line = Line {
+            time: clock.now().to_string(),
+            user: by.map(|(user, _)| user.name.as_str()),
+            from: &self.from,
+            verb: self.verb,
+            group: &self.place.group,
+            resource: &resource,
+            namespace: self.place.namespace.as_deref(),
+            name: self.place.name.as_deref(),
+            request: &self.id,
+            code: response.status().as_u16(),
+            version: response.extensions().get::<Shown>().map(|Shown(entry)| entry.modified.to_string()),
+            taken_for: by.filter(|(user, taken_for)| user != taken_for).map(|(_, taken_for)| taken_for.name.as_str()),
+            annotations: notes.map(|Notes(notes)| notes.into_iter().collect()),
+        };
+        log.keep(serde_json::to_string(&line).unwrap_or_default());
     }
+}
+
+/// What a line tells.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    user: Option<&'a str>,
+    from: &'a str,
+    verb: &'a str,
+    group: &'a str,
+    resource: &'a str,
+    namespace: Option<&'a str>,
+    name: Option<&'a str>,
+    request: &'a str,
+    code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    taken_for: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<BTreeMap<String, String>>,
 }

@@ -66,7 +66,7 @@ pub fn encode_in(kind: &Kind, api_version: &str, mut object: Value) -> Vec<u8> {
     drop_nulls(&mut metadata);
     let always = message.map_or(&[][..], always_there);
     if let Some(fields) = object.as_object_mut() {
-        fields.retain(|name, value| !value.is_null() || always.iter().any(|(other, _)| other == name));
+        fields.retain(|name, value| !is_type(name) && (!value.is_null() || always.iter().any(|(other, _)| other == name)));
     }
     if kind.defined {
         order::alphabetical(&mut metadata);
@@ -92,16 +92,19 @@ pub fn encode_in(kind: &Kind, api_version: &str, mut object: Value) -> Vec<u8> {
     }
     bytes.push(b'}');
     for (name, value) in object.as_object().into_iter().flatten() {
-        if name != "apiVersion" && name != "kind" {
-            bytes.push(b',');
-            append(&mut bytes, name, value);
-        }
+        bytes.push(b',');
+        append(&mut bytes, name, value);
     }
     bytes.push(b'}');
     let mut bytes = logic::json::escaped(bytes);
     // They stay in memory for as long as the object does.
     bytes.shrink_to_fit();
     bytes
+}
+
+/// Whether a field says what an object is.
+fn is_type(name: &str) -> bool {
+    name == "apiVersion" || name == "kind"
 }
 
 /// Appends a field. A value always has a JSON, and memory takes it.

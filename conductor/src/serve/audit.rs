@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use api::AuditLog;
-use serde_json::Value;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
@@ -61,21 +60,20 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
 }
 
 impl AuditLog for AuditFile {
-    fn keep(&self, line: &Value) {
-        let mut bytes = serde_json::to_vec(line).unwrap_or_default();
-        bytes.push(b'\n');
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    fn keep(&self, mut line: String) {
+        line.push('\n');
+        let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut write = || -> io::Result<()> {
             if open.1 > 0 && open.1.saturating_add(length) > self.bounds.bytes {
                 *open = self.rotate()?;
             }
-            open.0.write_all(&bytes)?;
+            open.0.write_all(line.as_bytes())?;
             open.1 += length;
             Ok(())
         };
         if let Err(error) = write() {
-            tracing::error!(%error, line = %line, "the audit log cannot be written");
+            tracing::error!(%error, line = line.trim_end(), "the audit log cannot be written");
         }
     }
 }
@@ -83,8 +81,6 @@ impl AuditLog for AuditFile {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-
-    use serde_json::json;
 
     use super::*;
 
@@ -94,7 +90,7 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
         let bounds = Bounds { bytes: 20, files: 2 };
         for number in 0..7 {
-            AuditFile::open(dir.path(), bounds).unwrap().keep(&json!({"n": number}));
+            AuditFile::open(dir.path(), bounds).unwrap().keep(format!("{{\"n\":{number}}}"));
         }
         assert_eq!(read("audit.log"), "{\"n\":6}\n");
         assert_eq!((read("audit.log.1").as_str(), read("audit.log.2").as_str()), ("{\"n\":4}\n{\"n\":5}\n", "{\"n\":2}\n{\"n\":3}\n"));

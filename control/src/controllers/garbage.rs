@@ -3,8 +3,10 @@
 //! One watch a kind, of metadata alone, keeps a graph of who owns whom. An owner that disappears takes along what has no
 //! other owner; an object whose owner was never seen is asked for before anything is done about it.
 
+mod graph;
+
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use client::{Error, Result};
@@ -21,6 +23,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::namespaces::namespaced_resources;
+use graph::{Graph, Known};
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -123,7 +126,7 @@ async fn collect(client: Client, resources: Vec<ApiResource>, stop: Cancellation
         let watch = watcher(api, watcher::Config::default()).default_backoff();
         watches.push(watch.filter_map(move |event| async move { event.ok().map(|event| (at, event)) }).boxed());
     }
-    let mut collector = Collector { client, resources, objects: HashMap::new(), unsynced: BTreeSet::new(), again: BTreeSet::new() };
+    let mut collector = Collector { client, resources, objects: Graph::default(), unsynced: BTreeSet::new(), again: BTreeSet::new() };
     collector.unsynced = (0..collector.resources.len()).collect();
     loop {
         let pause = if collector.again.is_empty() { Duration::from_secs(3_600) } else { RETRY };
@@ -135,21 +138,10 @@ async fn collect(client: Client, resources: Vec<ApiResource>, stop: Cancellation
     }
 }
 
-/// An object of the graph.
-#[derive(Debug, Clone)]
-struct Known {
-    resource: usize,
-    namespace: String,
-    name: String,
-    owners: Vec<OwnerReference>,
-    finalizers: Vec<String>,
-    deleting: bool,
-}
-
 struct Collector {
     client: Client,
     resources: Vec<ApiResource>,
-    objects: HashMap<String, Known>,
+    objects: Graph,
     /// Kinds whose first list has not been read to its end.
     unsynced: BTreeSet<usize>,
     /// Objects to look at again.
@@ -161,26 +153,25 @@ impl Collector {
         match event {
             watcher::Event::Init => {}
             watcher::Event::InitApply(object) => {
-                self.learn(resource, &object);
+                self.learn(resource, object);
             }
             watcher::Event::InitDone => {
                 self.unsynced.remove(&resource);
                 if self.unsynced.is_empty() {
-                    let all: Vec<String> = self.objects.keys().cloned().collect();
-                    self.examine_all(all).await;
+                    self.examine_all(self.objects.all()).await;
                 }
             }
             watcher::Event::Apply(object) => {
-                let uid = self.learn(resource, &object);
+                let concerned = self.learn(resource, object);
                 if self.unsynced.is_empty() {
-                    self.examine_all(vec![uid]).await;
+                    self.examine_all(concerned.into_iter().collect()).await;
                 }
             }
             watcher::Event::Delete(object) => {
                 let uid = object.uid().unwrap_or_default();
-                self.objects.remove(&uid);
+                self.objects.forget(&uid);
                 if self.unsynced.is_empty() {
-                    self.examine_all(self.dependents(&uid)).await;
+                    self.examine_all(self.objects.dependents(&uid)).await;
                 }
             }
         }
@@ -191,23 +182,19 @@ impl Collector {
         self.examine_all(again.into_iter().collect()).await;
     }
 
-    fn learn(&mut self, resource: usize, object: &Metadata) -> String {
-        let uid = object.uid().unwrap_or_default();
+    /// Takes in an object; its uid, where there may be something to do about it.
+    fn learn(&mut self, resource: usize, object: Metadata) -> Option<String> {
+        let metadata = object.metadata;
+        let uid = metadata.uid.unwrap_or_default();
         let known = Known {
             resource,
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-            owners: object.owner_references().to_vec(),
-            finalizers: object.finalizers().to_vec(),
-            deleting: object.metadata.deletion_timestamp.is_some(),
+            namespace: metadata.namespace.unwrap_or_default(),
+            name: metadata.name.unwrap_or_default(),
+            owners: metadata.owner_references.unwrap_or_default(),
+            finalizers: metadata.finalizers.unwrap_or_default(),
+            deleting: metadata.deletion_timestamp.is_some(),
         };
-        self.objects.insert(uid.clone(), known);
-        uid
-    }
-
-    fn dependents(&self, uid: &str) -> Vec<String> {
-        let owned = self.objects.iter().filter(|(_, known)| known.owners.iter().any(|owner| owner.uid == uid));
-        owned.map(|(uid, _)| uid.clone()).collect()
+        self.objects.learn(&uid, known).then_some(uid)
     }
 
     async fn examine_all(&mut self, uids: Vec<String>) {
@@ -229,7 +216,7 @@ impl Collector {
         }
         let mut there = Vec::new();
         for owner in &known.owners {
-            if self.objects.contains_key(&owner.uid) || self.is_there(known, owner).await? {
+            if self.objects.has(&owner.uid) || self.is_there(known, owner).await? {
                 there.push(owner);
             }
         }
@@ -258,7 +245,7 @@ impl Collector {
         if has(ORPHAN) || has(FOREGROUND) {
             self.learn_dependents(uid, known).await?;
         }
-        let dependents = self.dependents(uid);
+        let dependents = self.objects.dependents(uid);
         if has(ORPHAN) {
             for dependent in dependents {
                 let Some(object) = self.objects.get(&dependent).cloned() else { continue };
@@ -287,7 +274,8 @@ impl Collector {
         for (at, resource) in self.resources.clone().iter().enumerate() {
             let api = Api::<Metadata>::namespaced_with(self.client.clone(), &owner.namespace, resource);
             let listed = api.list(&ListParams::default()).await.map_err(|error| failed("list", &resource.plural, error))?;
-            for object in listed.items.iter().filter(|object| object.owner_references().iter().any(|owner| owner.uid == uid)) {
+            let owned = |object: &Metadata| object.owner_references().iter().any(|owner| owner.uid == uid);
+            for object in listed.items.into_iter().filter(owned) {
                 self.learn(at, object);
             }
         }

@@ -97,6 +97,11 @@ pub fn fields(name: &str) -> Option<&'static [Field]> {
     TYPES.get(name).map(|found| found.fields.as_slice())
 }
 
+/// The names of all types.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TYPES.keys().copied()
+}
+
 /// The table's name of a kind, for kinds whose protobuf form is known.
 pub fn message_of(group: &str, kind: &str) -> Option<&'static str> {
     let short = match group {

@@ -1,8 +1,11 @@
 //! The order of an object's fields in answers: that of Kubernetes' types, and the alphabet for what is no type of theirs.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
-use super::core_types::{Field, Many, Type, fields};
+use super::core_types::{Field, Many, Type, fields, names};
 
 /// Fields that do not stand where their number puts them: each comes before the field named after it.
 const MOVED: &[(&str, &[(&str, &str)])] = &[
@@ -62,16 +65,28 @@ const MOVED: &[(&str, &[(&str, &str)])] = &[
     ("meta.OwnerReference", &[("apiVersion", "kind")]),
 ];
 
+/// The fields of each type in order.
+static ORDERS: LazyLock<HashMap<&'static str, Vec<&'static Field>>> =
+    LazyLock::new(|| names().filter_map(|name| Some((name, order(name)?))).collect());
+
 /// Puts the fields of an object into the order of its type. Maps go by the alphabet; fields that the type lacks come last.
 pub fn ordered(message: &str, object: &mut Value) {
-    let (Value::Object(object), Some(order)) = (object, order(message)) else { return };
-    let mut left = std::mem::take(object);
-    for field in order {
-        let Some((name, mut value)) = left.shift_remove_entry(field.name) else { continue };
-        order_field(field, &mut value);
-        object.insert(name, value);
+    let (Value::Object(object), Some(order)) = (object, ORDERS.get(message)) else { return };
+    let place = |name: &str| order.iter().position(|field| field.name == name).unwrap_or(order.len());
+    let (mut last, mut is_ordered) = (0, true);
+    for (name, value) in object.iter_mut() {
+        let at = place(name);
+        if let Some(field) = order.get(at) {
+            order_field(field, value);
+        }
+        is_ordered &= last <= at;
+        last = at;
     }
-    object.extend(left);
+    if !is_ordered {
+        let mut entries: Vec<(usize, (String, Value))> = std::mem::take(object).into_iter().map(|entry| (place(&entry.0), entry)).collect();
+        entries.sort_by_key(|(at, _)| *at);
+        object.extend(entries.into_iter().map(|(_, entry)| entry));
+    }
 }
 
 /// Puts the fields of an object, and of all in it, into the order of the alphabet.

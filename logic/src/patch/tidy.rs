@@ -78,11 +78,8 @@ pub fn always_there(message: &str) -> &'static [(&'static str, Empty)] {
 }
 
 fn tidy_fields(of: &[Field], object: &mut Map<String, Value>) {
-    for field in of {
-        if let (true, Type::Message(inner)) = (field.name.is_empty(), field.holds) {
-            tidy_fields(fields(inner).unwrap_or_default(), object);
-        }
-        let Some(value) = object.get_mut(field.name) else { continue };
+    object.retain(|name, value| {
+        let Some(field) = field(of, name) else { return true };
         if let Type::Message(inner) = field.holds {
             match (field.many, &mut *value) {
                 (Many::One, value) => tidy(inner, value),
@@ -91,10 +88,16 @@ fn tidy_fields(of: &[Field], object: &mut Map<String, Value>) {
                 _ => {}
             }
         }
-        if is_left_out(field, value) {
-            object.shift_remove(field.name);
-        }
-    }
+        !is_left_out(field, value)
+    });
+}
+
+/// The field of this name, of a type or of those that stand in a field's place.
+fn field<'a>(of: &'a [Field], name: &str) -> Option<&'a Field> {
+    of.iter().find_map(|field| match field.holds {
+        Type::Message(inner) if field.name.is_empty() => self::field(fields(inner).unwrap_or_default(), name),
+        _ => (field.name == name).then_some(field),
+    })
 }
 
 fn is_left_out(field: &Field, value: &Value) -> bool {
