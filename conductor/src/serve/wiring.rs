@@ -66,7 +66,7 @@ pub async fn assemble(settings: &Settings, store: Arc<dyn Store>, access: Access
     let facts = machine::facts(data)?;
     let here = Arc::new(Here::default());
     let api = Api::new(store, Arc::clone(&clock), access, Arc::clone(&here) as Arc<dyn NodeConnector>);
-    api.call_webhooks_by(Arc::new(Https::new()));
+    api.call_webhooks_by(Arc::new(Https::default()));
     api.prepare().await.context("cannot make the default roles")?;
     let client = |name: &str| Client::new(api.router_for(User::master(&format!("system:conductor:{name}"))), "default");
     make_namespaces(&client("server")).await?;
