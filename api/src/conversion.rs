@@ -45,7 +45,7 @@ impl Conversion {
     async fn convert(&self, server: &Server, wanted: &str, objects: Vec<Value>) -> Result<Vec<Value>> {
         let Some(first) = objects.first() else { return Ok(objects) };
         let (from, kind) = (first["apiVersion"].as_str().unwrap_or_default(), first["kind"].as_str().unwrap_or_default());
-        let about = format!("conversion webhook for {}, Kind={kind} failed", from);
+        let about = format!("conversion webhook for {from}, Kind={kind} failed");
         let uid = uuid::Uuid::new_v4().to_string();
         let question = conversion::question(&self.review, &uid, wanted, &objects);
         let answered = webhook::post(server, &self.client, TIMEOUT, &question).await;
