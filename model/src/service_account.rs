@@ -4,6 +4,9 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 
 use crate::Kind;
 
+/// The account of Pods that name none; every namespace has it.
+pub const DEFAULT: &str = "default";
+
 /// The kind, for [`crate::KINDS`].
 pub fn kind() -> Kind {
     Kind {

@@ -10,7 +10,7 @@ use bollard::query_parameters::{PushImageOptionsBuilder, RemoveImageOptionsBuild
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Event, Pod, Secret, ServiceAccount};
 use kube::Client;
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use model::Service;
 use serde_json::json;
 
@@ -148,9 +148,9 @@ async fn an_image_of_a_registry_with_a_password_runs_by_the_secret_that_the_serv
 
     // And so it does where only the account of the Pod says it.
     remove(&engine, &image).await;
-    let account = json!({"metadata": {"name": "default"}, "imagePullSecrets": [{"name": "right"}]});
+    let account = json!({"imagePullSecrets": [{"name": "right"}]});
     let accounts = Api::<ServiceAccount>::default_namespaced(client.clone());
-    accounts.create(&PostParams::default(), &serde_json::from_value(account).unwrap()).await.unwrap();
+    accounts.patch("default", &PatchParams::default(), &Patch::Merge(account)).await.unwrap();
     pod.as_object_mut().unwrap().remove("imagePullSecrets");
     service["spec"]["parts"][0]["pod"]["spec"] = pod;
     create(&client, &service).await;

@@ -8,12 +8,10 @@ use client::{Objects, Result};
 use k8s_openapi::api::core::v1::{Container, LocalObjectReference, Pod, Secret, ServiceAccount};
 use kube::ResourceExt as _;
 use logic::credentials::{matching, read};
+use model::service_account::DEFAULT;
 use runtime::{Credential, ImageTrouble};
 
 use super::Shared;
-
-/// The ServiceAccount of a Pod that names none.
-const DEFAULT_ACCOUNT: &str = "default";
 
 /// What a container's registry is shown.
 #[derive(Debug, Default)]
@@ -74,6 +72,6 @@ async fn names(shared: &Shared, pod: &Pod) -> Result<Vec<String>> {
     }
     let account = spec.service_account_name.or(spec.service_account).filter(|name| !name.is_empty());
     let accounts = Objects::<ServiceAccount>::namespaced(&shared.client, &pod.namespace().unwrap_or_default());
-    let account = accounts.get(account.as_deref().unwrap_or(DEFAULT_ACCOUNT)).await?;
+    let account = accounts.get(account.as_deref().unwrap_or(DEFAULT)).await?;
     Ok(named(account.and_then(|account| account.image_pull_secrets)))
 }

@@ -1,5 +1,6 @@
 //! One file for each thing that is brought about.
 
+mod accounts;
 mod aggregation;
 mod expiry;
 mod garbage;
@@ -42,6 +43,7 @@ pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken)
         tokio::spawn(placement::run(client.clone(), Arc::clone(&clock), stop.clone())),
         tokio::spawn(garbage::run(client.clone(), stop.clone())),
         tokio::spawn(namespaces::run(client.clone(), stop.clone())),
+        tokio::spawn(accounts::run(client.clone(), stop.clone())),
         tokio::spawn(aggregation::run(client.clone(), stop.clone())),
         tokio::spawn(expiry::run(client, clock, stop)),
     ];

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::ResourceExt as _;
+use kube::api::DeleteParams;
 use model::{Cause, Revision, RouteTable, Service, labels};
 use serde_json::json;
 
@@ -38,6 +39,18 @@ async fn a_service_comes_up_is_changed_and_leaves_nothing_behind() {
         assert!(runtime::Runtime::list(&world.runtime).await.unwrap().is_empty());
         assert!(world.router.table().routes.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_namespace_has_an_account_and_has_it_again() {
+    let world = World::start(Transport::InProcess).await;
+    let accounts = world.of::<ServiceAccount>();
+    let there = || async { accounts.get_opt("default").await.unwrap() };
+    world.until("there is an account", || async { there().await.is_some() }).await;
+    let first = there().await.unwrap();
+    assert!(first.annotations().contains_key(labels::CAUSE));
+    accounts.delete("default", &DeleteParams::default()).await.unwrap();
+    world.until("there is another", || async { there().await.is_some_and(|account| account.uid() != first.uid()) }).await;
 }
 
 #[tokio::test]

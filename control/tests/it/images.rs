@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::{Event, Pod, Secret, ServiceAccount};
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use runtime::ImageTrouble;
 use serde_json::{Value, json};
 
@@ -90,7 +90,9 @@ async fn a_pod_that_names_no_secrets_has_those_of_its_service_account() {
         make_secret(&world, name, json!({"a.test": login(name)})).await;
     }
     for name in ["default", "bot"] {
-        make::<ServiceAccount>(&world, json!({"metadata": {"name": name}, "imagePullSecrets": [{"name": name}]})).await;
+        let metadata = json!({"name": name});
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "imagePullSecrets": [{"name": name}]});
+        world.of::<ServiceAccount>().patch(name, &PatchParams::apply("test"), &Patch::Apply(account)).await.unwrap();
     }
     let cases = [
         (json!({}), &["default at a.test"][..]),
