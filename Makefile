@@ -14,9 +14,11 @@ TOOLS := $(TARGET)/tools
 export CONDUCTOR_TEST_TOOLS := $(abspath $(TOOLS))
 export CONDUCTOR_TEST_KUBECTL ?= $(abspath $(TOOLS)/bin/kubectl)
 
-# What is built for release does not depend on where: two builds are the same bytes.
+# What is built for release depends neither on where nor on when (a C compiler that is asked for the time says 1980): two builds are
+# the same bytes.
 CARGO_HOME_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 build demo demo-stop bench order: export RUSTFLAGS := --remap-path-prefix=$(CURDIR)=/conductor --remap-path-prefix=$(CARGO_HOME_DIR)=/cargo $(RUSTFLAGS)
+build demo demo-stop bench order: export SOURCE_DATE_EPOCH := 315532800
 build demo demo-stop bench order: export CFLAGS := -DMI_DEFAULT_ARENA_EAGER_COMMIT=0 -ffile-prefix-map=$(CURDIR)=/conductor -ffile-prefix-map=$(CARGO_HOME_DIR)=/cargo
 
 .PHONY: help
