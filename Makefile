@@ -97,6 +97,8 @@ fuzz: need ## Try made-up inputs, FUZZ_SECONDS=10 for each of FUZZ_TARGETS; need
 
 .PHONY: bench
 bench: need ## Measure beside peers: wrk, etcd, haproxy, nginx, caddy, docker-compose; BENCH="--only api" measures a part
+	@for program in wrk etcd haproxy nginx caddy docker-compose; do command -v $$program >/dev/null || \
+		echo "$$program is not there, so what is measured beside it does not run: apt-get install -y wrk etcd-server haproxy nginx-light caddy docker-compose"; done
 	cargo build --release --locked -p conductor -p hello -p xtask
 	cargo build --release --locked -p router --features builtin --example serve
 	cargo build --release --locked -p store --features embedded --example writes
