@@ -96,10 +96,11 @@ pub async fn is_podman(client: &bollard::Docker) -> bool {
 
 /// An image as `docker save` writes it, with what it says of itself.
 fn saved(name: &str, architecture: &str, config: &Value) -> Vec<u8> {
+    // The name is in it, so that no two tests have the same image: an engine that drops one while the other comes loses both.
     let layer = busybox();
     let digest: String = sha2::Sha256::digest(&layer).iter().map(|byte| format!("{byte:02x}")).collect();
     let config = json!({"architecture": architecture, "os": "linux", "config": config,
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]}, "history": [{"created_by": "a test"}]});
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]}, "history": [{"created_by": name}]});
     let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
     let mut archive = tar::Builder::new(Vec::new());
     for (file, bytes) in
