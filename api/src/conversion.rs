@@ -97,9 +97,10 @@ pub async fn kept(server: &Server, served: &Served, mut object: Value) -> Result
 }
 
 /// An entry's object with a change of its metadata alone, for which no webhook need be asked: as it is kept, and as bytes.
-pub fn marked(served: &Served, entry: &Entry, mark: impl FnOnce(&mut Value)) -> (Value, Vec<u8>) {
+/// `shown` is the object as it was read.
+pub fn marked(served: &Served, entry: &Entry, shown: &Value, mark: impl FnOnce(&mut Value)) -> (Value, Vec<u8>) {
     let is_kept = conversion_of(served).is_some();
-    let mut object = if is_kept { object::decode(entry) } else { served.read(entry) };
+    let mut object = if is_kept { object::decode(entry) } else { shown.clone() };
     mark(&mut object);
     let version = object["apiVersion"].as_str().filter(|_| is_kept).map_or_else(|| served.kind.kept_api_version(), str::to_owned);
     let bytes = object::encode_in(&served.kind, &version, object.clone());

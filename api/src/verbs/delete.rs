@@ -51,8 +51,9 @@ pub async fn delete(call: &Call) -> Result<Response> {
                 let (left, gone) = removed?;
                 // What goes at once is shown as it was; only a Pod's end is told by its grace.
                 let shown = if gone && kind.kind != "Pod" { &entry } else { &left };
-                let shown = call.shown(shown.clone()).await;
-                if let Some(shown) = shown.ok().filter(|_| !gone || answers_object(kind)) {
+                if (!gone || answers_object(kind))
+                    && let Ok(shown) = call.shown(shown.clone()).await
+                {
                     let mut response = respond(call, accepted, StatusCode::OK, &shown);
                     answer::warn(&mut response, &deletion.warnings);
                     return Ok(response);
@@ -126,7 +127,7 @@ async fn remove(call: &Call, entry: &Entry, deletion: &Deletion) -> store::Resul
         Ok(before) => before,
         Err(status) => return Ok(Err(status)),
     };
-    let (after, bytes) = conversion::marked(&call.served, entry, |object| deletion.mark(kind, object, call.server.clock.now()));
+    let (after, bytes) = conversion::marked(&call.served, entry, &before, |object| deletion.mark(kind, object, call.server.clock.now()));
     let gone = is_finished(&after);
     let condition = Transaction::new().when(Compare::Modified(entry.key.clone(), entry.modified));
     let condition = call.guarded(condition);
