@@ -14,12 +14,12 @@ TOOLS := $(TARGET)/tools
 export CONDUCTOR_TEST_TOOLS := $(abspath $(TOOLS))
 export CONDUCTOR_TEST_KUBECTL ?= $(abspath $(TOOLS)/bin/kubectl)
 
-# What is built for release depends neither on where nor on when (a C compiler that is asked for the time says 1980): two builds are
+# What is built to be given away depends neither on where nor on when (a C compiler that is asked for the time says 1980): two builds are
 # the same bytes.
 CARGO_HOME_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
-build demo demo-stop bench order: export RUSTFLAGS := --remap-path-prefix=$(CURDIR)=/conductor --remap-path-prefix=$(CARGO_HOME_DIR)=/cargo $(RUSTFLAGS)
-build demo demo-stop bench order: export SOURCE_DATE_EPOCH := 315532800
-build demo demo-stop bench order: export CFLAGS := -DMI_DEFAULT_ARENA_EAGER_COMMIT=0 -ffile-prefix-map=$(CURDIR)=/conductor -ffile-prefix-map=$(CARGO_HOME_DIR)=/cargo
+dist: export RUSTFLAGS := --remap-path-prefix=$(CURDIR)=/conductor --remap-path-prefix=$(CARGO_HOME_DIR)=/cargo $(RUSTFLAGS)
+dist: export SOURCE_DATE_EPOCH := 315532800
+dist: export CFLAGS := -DMI_DEFAULT_ARENA_EAGER_COMMIT=0 -ffile-prefix-map=$(CURDIR)=/conductor -ffile-prefix-map=$(CARGO_HOME_DIR)=/cargo
 
 .PHONY: help
 help: ## Show this
@@ -27,12 +27,22 @@ help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 .PHONY: build
-build: need ## Build the binary, target/release/conductor, and conductor-shim
-	cargo build $(PROFILE) --locked -p $(PACKAGE)
+build: need ## Build target/release/conductor and conductor-shim, soon; packages are built by `make dist`
+	cargo build --release --locked $(TOGETHER)
 
-# What `build` builds; smaller things show the same sooner.
+# Built together, so that `make demo`, `make build` and what they run are one build.
+TOGETHER := -p conductor -p hello -p xtask
+
+.PHONY: dist
+dist: need ## Build target/dist/conductor as it is given away: optimised across crates, the same bytes anywhere; takes longer
+	cargo build --profile dist --locked -p $(PACKAGE)
+
+# What `dist` builds; smaller things show the same sooner.
 PACKAGE ?= conductor
-PROFILE ?= --release
+
+.PHONY: package
+package: need ## Make target/package: a static tarball and a .deb, with manual pages, completions, unit and checksums
+	@contrib/package.sh $(TARGET)
 
 .PHONY: reproducible
 reproducible: need ## Build twice, in two places, and compare the bytes
@@ -40,7 +50,7 @@ reproducible: need ## Build twice, in two places, and compare the bytes
 	@for place in here there-and-longer; do \
 		mkdir -p $(TARGET)/twice/$$place; \
 		git archive HEAD | tar -x -C $(TARGET)/twice/$$place; \
-		env -u CARGO_TARGET_DIR $(MAKE) -C $(TARGET)/twice/$$place build; \
+		env -u CARGO_TARGET_DIR $(MAKE) -C $(TARGET)/twice/$$place dist PACKAGE=$(PACKAGE); \
 	done
 	@find $(TARGET)/twice/here/target/*/$(PACKAGE)* -maxdepth 0 -type f -executable | while read -r one; do \
 		cmp "$$one" "$${one/here/there-and-longer}" && sha256sum "$$one"; \
@@ -49,13 +59,13 @@ reproducible: need ## Build twice, in two places, and compare the bytes
 
 .PHONY: demo
 demo: need ## See a Service change under load without a failed request; needs no root
-	@echo 'building for release; the first time takes minutes'
-	cargo build --release --locked -p conductor -p hello -p xtask
+	@echo 'building; the first time takes some minutes of two processors, later times seconds'
+	cargo build --release --locked $(TOGETHER)
 	@$(TARGET)/release/xtask demo
 
 .PHONY: demo-stop
 demo-stop: need ## Take away all that the demo left
-	@cargo build --release --locked --quiet -p xtask
+	@if [ ! -x $(TARGET)/release/xtask ]; then echo 'building what takes it away'; cargo build --release --locked $(TOGETHER); fi
 	@$(TARGET)/release/xtask demo-stop
 
 .PHONY: test
@@ -99,14 +109,15 @@ fuzz: need ## Try made-up inputs, FUZZ_SECONDS=10 for each of FUZZ_TARGETS; need
 bench: need ## Measure beside peers: wrk, etcd, haproxy, nginx, caddy, docker-compose; BENCH="--only api" measures a part
 	@for program in wrk etcd haproxy nginx caddy docker-compose; do command -v $$program >/dev/null || \
 		echo "$$program is not there, so what is measured beside it does not run: apt-get install -y wrk etcd-server haproxy nginx-light caddy docker-compose"; done
-	cargo build --release --locked -p conductor -p hello -p xtask
-	cargo build --release --locked -p router --features builtin --example serve
-	cargo build --release --locked -p store --features embedded --example writes
-	@$(TARGET)/release/xtask bench $(BENCH)
+	cargo build --profile dist --locked $(TOGETHER)
+	cargo build --profile dist --locked -p router --features builtin --example serve
+	cargo build --profile dist --locked -p store --features embedded --example writes
+	@$(TARGET)/dist/xtask bench $(BENCH)
 
 .PHONY: order
-order: build ## See anew which functions the server runs, for the linker to lay side by side; needs valgrind
-	cargo run --release --locked -p xtask -- order
+order: dist ## See anew which functions the server runs, for the linker to lay side by side; needs valgrind
+	cargo build --profile dist --locked $(TOGETHER)
+	@$(TARGET)/dist/xtask order
 
 .PHONY: tidy
 tidy: need ## Check the promises of the architecture, the glossary and the style

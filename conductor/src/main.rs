@@ -3,6 +3,7 @@
 mod cli;
 mod clock;
 mod paths;
+mod private;
 mod serve;
 mod settings;
 

@@ -1,16 +1,14 @@
-//! Where a server keeps what, and how private files are made.
+//! Where a server keeps what.
 
-use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+/// The data directory of root's server.
+pub const ROOTS_DATA_DIR: &str = "/var/lib/conductor";
 
 /// The data directory when none is named: `/var/lib/conductor` for root, `$XDG_STATE_HOME/conductor` for others.
 pub fn default_data_dir() -> PathBuf {
     if nix::unistd::geteuid().is_root() {
-        return "/var/lib/conductor".into();
+        return ROOTS_DATA_DIR.into();
     }
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from).join(".local/state");
@@ -46,26 +44,4 @@ pub fn kubeconfig(data: &Path) -> PathBuf {
 /// What says where a server that is ready is reached.
 pub fn ready(data: &Path) -> PathBuf {
     data.join("ready.json")
-}
-
-/// Makes a directory, and those above it, that only its owner may enter.
-pub fn make_private(dir: &Path) -> Result<()> {
-    if !dir.is_dir() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    }
-    Ok(())
-}
-
-/// Writes a file that only its owner may read, whole or not at all.
-pub fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
-    let mut temporary = file.as_os_str().to_owned();
-    temporary.push(".new");
-    let write = || -> std::io::Result<()> {
-        let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        out.set_permissions(fs::Permissions::from_mode(0o600))?;
-        out.write_all(bytes)?;
-        out.sync_all()?;
-        fs::rename(&temporary, file)
-    };
-    write().with_context(|| format!("cannot write {}", file.display()))
 }

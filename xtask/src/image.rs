@@ -1,6 +1,5 @@
 //! The example program as an image of its own, where a container engine answers.
 
-use std::env::consts::ARCH;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,13 +13,17 @@ use tokio::time::timeout;
 const ADDRESS: &str = "unix:///var/run/docker.sock";
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 
-/// Makes the image `name` of the program `hello`, with nothing else in it. Errors: no engine answers, the program cannot be
-/// built without libraries, the engine takes no image.
+/// Makes the image `name` of the program `hello`, with the libraries that it needs and nothing else in it. Errors: no engine
+/// answers, its libraries are not told, the engine takes no image.
 pub async fn make(engine: &Docker, hello: &Path, name: &str) -> Result<()> {
-    let program = static_program(hello).await.context("the program cannot be built to stand alone")?;
+    let libraries = libraries(hello).await?;
     let mut archive = tar::Builder::new(Vec::new());
     archive.sparse(false);
-    archive.append_path_with_name(&program, "hello")?;
+    archive.append_path_with_name(hello, "hello")?;
+    for library in &libraries {
+        let file = library.canonicalize().with_context(|| format!("{} is not there", library.display()))?;
+        archive.append_path_with_name(file, library.strip_prefix("/").unwrap_or(library))?;
+    }
     let options = CreateImageOptionsBuilder::default()
         .from_src("-")
         .repo(name)
@@ -50,20 +53,11 @@ pub async fn engine() -> Result<Docker> {
     }
 }
 
-/// Builds the program without libraries, as the one beside which it is put was built: for release, or not.
-async fn static_program(hello: &Path) -> Result<PathBuf> {
-    let target = format!("{ARCH}-unknown-linux-gnu");
-    let beside = hello.parent().context("the program is in no directory")?;
-    let dir = beside.parent().context("the program is in no target directory")?.join("static");
-    let kind = if beside.ends_with("release") { "release" } else { "debug" };
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(crate::root()).args(["build", "--locked", "--quiet", "-p", "hello", "--target", &target]);
-    command.args((kind == "release").then_some("--release"));
-    command.arg("--target-dir").arg(&dir).env("RUSTFLAGS", "-C target-feature=+crt-static");
-    let status = command.status().await.context("cannot run cargo")?;
-    if !status.success() {
-        bail!("cargo failed ({status})");
-    }
-    Ok(dir.join(target).join(kind).join("hello"))
+/// The libraries that a program needs, as this machine has them; none for a program that stands alone.
+async fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let told = Command::new("ldd").arg(program).output().await.context("cannot run ldd, which says what libraries a program needs")?;
+    let text = String::from_utf8_lossy(&told.stdout);
+    // `libc.so.6 => /lib/…/libc.so.6 (0x…)`, or the loader alone: `/lib64/ld-linux-x86-64.so.2 (0x…)`.
+    let paths = text.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from));
+    Ok(paths.collect())
 }

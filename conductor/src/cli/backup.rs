@@ -11,6 +11,7 @@ use store::embedded::Backup as Content;
 use super::failure::{Exit, Failure, Result};
 use super::{output, reach};
 use crate::paths;
+use crate::private;
 use crate::serve::{local, wiring};
 use crate::settings::{Effective, Environment, Flags, Settings};
 
@@ -48,7 +49,7 @@ pub async fn backup(args: Backup) -> Result<()> {
     if !status.is_success() {
         return Err(failed(&String::from_utf8_lossy(&body)));
     }
-    paths::write_private(&args.file, &body).map_err(|error| failed(&format!("{error:#}")))?;
+    private::write(&args.file, &body).map_err(|error| failed(&format!("{error:#}")))?;
     let content = read(&args.file, &settings)?;
     output::done(&format!("{}: {} objects at revision {}\n", args.file.display(), content.objects(), content.revision()))?;
     output::note(&format!(
@@ -71,11 +72,11 @@ pub fn restore(args: &Restore) -> Result<()> {
         return Err(Failure::failed(format!("the backup holds {name:?}, which this program does not know: use a newer version")));
     }
     let refused = |error: &dyn std::fmt::Display| Failure::failed(format!("could not restore into {}: {error}", data.display()));
-    paths::make_private(data).map_err(|error| refused(&format!("{error:#}")))?;
+    private::make_dir(data).map_err(|error| refused(&format!("{error:#}")))?;
     content.restore(&store, &wiring::store_options(&settings)).map_err(|error| refused(&error))?;
     for (name, bytes) in content.files() {
         let file = data.join(name);
-        let written = file.parent().map_or(Ok(()), paths::make_private).and_then(|()| paths::write_private(&file, bytes));
+        let written = file.parent().map_or(Ok(()), private::make_dir).and_then(|()| private::write(&file, bytes));
         written.map_err(|error| refused(&format!("{error:#}")))?;
     }
     output::done(&format!("{}: {} objects as of revision {}\n", store.display(), content.objects(), content.revision()))?;

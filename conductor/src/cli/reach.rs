@@ -1,4 +1,7 @@
 //! The way to a server: this machine's unix socket, or whatever a kubeconfig names.
+//!
+//! What decides, the first that is there: `--kubeconfig`, `--data`, `KUBECONFIG`, `CONDUCTOR_DATA`, the setting `data`, the usual
+//! directory. What fails says which of them it was.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -55,7 +58,35 @@ enum Way {
     /// Over TLS, by the files that the environment names.
     Files,
     /// Through the socket in this data directory.
-    Socket(PathBuf),
+    Socket(Place),
+}
+
+/// A data directory, and who named it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    dir: PathBuf,
+    named_by: NamedBy,
+}
+
+/// Who named a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NamedBy {
+    Flag,
+    Environment,
+    Settings,
+    /// Nobody: it is the usual one.
+    Nobody,
+}
+
+impl fmt::Display for NamedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flag => " (named by --data)",
+            Self::Environment => " (named by CONDUCTOR_DATA)",
+            Self::Settings => " (named by the settings)",
+            Self::Nobody => "",
+        })
+    }
 }
 
 impl Reach {
@@ -65,14 +96,14 @@ impl Reach {
             return Err(Failure::usage(format!("--namespace: {problem}")));
         }
         let (client, http) = match self.way(&Environment::read()) {
-            Way::Socket(dir) => (over_socket(&dir).await?, http_address(&dir)),
+            Way::Socket(place) => (over_socket(&place).await?, http_address(&place.dir)),
             Way::File(file) => {
-                let read = Kubeconfig::read_from(&file).map_err(|error| unusable(&error))?;
-                (self.over_tls(read).await?, None)
+                let read = Kubeconfig::read_from(&file).map_err(|error| unusable("--kubeconfig", &error))?;
+                (self.over_tls(read, "--kubeconfig").await?, None)
             }
             Way::Files => {
-                let read = Kubeconfig::from_env().map_err(|error| unusable(&error))?.unwrap_or_default();
-                (self.over_tls(read).await?, None)
+                let read = Kubeconfig::from_env().map_err(|error| unusable("KUBECONFIG", &error))?.unwrap_or_default();
+                (self.over_tls(read, "KUBECONFIG").await?, None)
             }
         };
         let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
@@ -81,35 +112,44 @@ impl Reach {
 
     /// The data directory of this machine's server.
     pub fn data_dir(&self) -> PathBuf {
-        self.data_dir_in(&Environment::read())
+        self.place(&Environment::read()).dir
     }
 
-    fn data_dir_in(&self, environment: &Environment) -> PathBuf {
-        let named = || environment.data.clone().filter(|dir| !dir.is_empty()).map(PathBuf::from);
-        self.data.clone().or_else(named).unwrap_or_else(configured_data_dir)
+    fn place(&self, environment: &Environment) -> Place {
+        let of_environment = || environment.data.clone().filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        match (&self.data, of_environment()) {
+            (Some(dir), _) => Place { dir: dir.clone(), named_by: NamedBy::Flag },
+            (None, Some(dir)) => Place { dir, named_by: NamedBy::Environment },
+            (None, None) => {
+                let (dir, usual) = (configured_data_dir(), paths::default_data_dir());
+                let named_by = if dir == usual { NamedBy::Nobody } else { NamedBy::Settings };
+                Place { dir, named_by }
+            }
+        }
     }
 
     /// A flag wins over the environment, and a kubeconfig over a data directory.
     fn way(&self, environment: &Environment) -> Way {
         match (&self.kubeconfig, &self.data) {
             (Some(file), _) => Way::File(file.clone()),
-            (None, Some(dir)) => Way::Socket(dir.clone()),
+            (None, Some(_)) => Way::Socket(self.place(environment)),
             (None, None) if environment.kubeconfig.as_ref().is_some_and(|files| !files.is_empty()) => Way::Files,
-            (None, None) => Way::Socket(self.data_dir_in(environment)),
+            (None, None) => Way::Socket(self.place(environment)),
         }
     }
 
     /// A client by a kubeconfig. Errors: it cannot be used; no server answers there.
-    async fn over_tls(&self, kubeconfig: Kubeconfig) -> Result<Client> {
+    async fn over_tls(&self, kubeconfig: Kubeconfig, named_by: &str) -> Result<Client> {
         // Fails only when a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(&error))?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(named_by, &error))?;
         let server = config.cluster_url.to_string();
-        let client = Client::try_from(config).map_err(|error| unusable(&error))?;
+        let client = Client::try_from(config).map_err(|error| unusable(named_by, &error))?;
         match client.apiserver_version().await {
             Err(error) if exit_of(&error) == Exit::Unreachable => {
-                Err(Failure::of_call(&format!("no server answers at {}", server.trim_end_matches('/')), &error))
+                let tried = format!("no server answers at {} (named by {named_by})", server.trim_end_matches('/'));
+                Err(Failure::of_call(&tried, &error))
             }
             // Whatever it answers, it is there; what it refuses is told when it is asked for.
             _ => Ok(client),
@@ -129,8 +169,8 @@ fn configured_data_dir() -> PathBuf {
     read.map_or_else(|_| paths::default_data_dir(), |read| read.settings().data)
 }
 
-fn unusable(error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::failed(format!("the kubeconfig cannot be used: {}", chain(error)))
+fn unusable(named_by: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::failed(format!("the kubeconfig (named by {named_by}) cannot be used: {}", chain(error)))
 }
 
 /// Where Services of the server of this data directory are reached, if it says so.
@@ -143,21 +183,31 @@ fn http_address(data: &Path) -> Option<String> {
 /// A client of this machine's own server. Errors: no server answers there.
 pub async fn local(data: Option<&Path>) -> Result<Client> {
     let reach = Reach { data: data.map(Path::to_owned), ..Reach::default() };
-    over_socket(&reach.data_dir()).await
+    over_socket(&reach.place(&Environment::read())).await
 }
 
 /// A client over the socket of a data directory; each request has a connection of its own. Errors: no server answers there.
-async fn over_socket(data: &Path) -> Result<Client> {
-    let socket = paths::socket(data);
+async fn over_socket(place: &Place) -> Result<Client> {
+    let socket = paths::socket(&place.dir);
     UnixStream::connect(&socket).await.map_err(|error| NoServer::new(&socket, &error)).map_err(|none| {
         let exit = if none.is_forbidden { Exit::Unauthorised } else { Exit::Unreachable };
-        Failure::new(exit, none.to_string())
+        let roots = if none.is_forbidden || is_there_a_server_of_root(place) { ROOTS_SERVER } else { "" };
+        Failure::new(exit, format!("{}{roots}", none.because_of(place.named_by)))
     })?;
     let service = tower::service_fn(move |request: Request<Body>| {
         let socket = socket.clone();
         async move { ask(&socket, request).await }
     });
     Ok(Client::new(service, "default"))
+}
+
+/// How an ordinary user is let in by the administrator of this machine's server.
+const ROOTS_SERVER: &str = "\nThis machine has a server of another user's. To be let in, ask its administrator for a kubeconfig: \
+     `conductor token create NAME --role edit -n NAMESPACE` and `conductor kubeconfig --token TOKEN` make one; then set KUBECONFIG to that file";
+
+/// Whether nobody named a place, and root keeps a server's where we are not root.
+fn is_there_a_server_of_root(place: &Place) -> bool {
+    place.named_by == NamedBy::Nobody && !nix::unistd::geteuid().is_root() && Path::new(paths::ROOTS_DATA_DIR).exists()
 }
 
 async fn ask(socket: &Path, mut request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
@@ -187,16 +237,23 @@ impl NoServer {
             is_forbidden: error.kind() == io::ErrorKind::PermissionDenied,
         }
     }
+
+    /// What is said where somebody named its directory.
+    fn because_of(&self, named_by: NamedBy) -> String {
+        let socket = self.socket.display();
+        if self.is_absent {
+            format!(
+                "no server answers at {socket}{named_by}: start one with `conductor serve`, or name another with --data or --kubeconfig"
+            )
+        } else {
+            format!("the server at {socket}{named_by} cannot be reached: {}", self.reason)
+        }
+    }
 }
 
 impl fmt::Display for NoServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let socket = self.socket.display();
-        if self.is_absent {
-            write!(f, "no server answers at {socket}: start one with `conductor serve`, or name another with --data or --kubeconfig")
-        } else {
-            write!(f, "the server at {socket} cannot be reached: {}", self.reason)
-        }
+        f.write_str(&self.because_of(NamedBy::Nobody))
     }
 }
 
@@ -212,18 +269,23 @@ mod tests {
             let reach = Reach { data: data.map(Into::into), kubeconfig: file.map(Into::into), ..Reach::default() };
             reach.way(&Environment { kubeconfig: Some(env_file.into()), data: Some(env_data.into()) })
         };
+        let socket = |dir: &str, named_by| Way::Socket(Place { dir: dir.into(), named_by });
         assert_eq!(way(None, Some("f"), "e", "k"), Way::File("f".into()));
-        assert_eq!(way(Some("d"), None, "e", "k"), Way::Socket("d".into()));
+        assert_eq!(way(Some("d"), None, "e", "k"), socket("d", NamedBy::Flag));
         assert_eq!(way(None, None, "e", "k"), Way::Files);
-        assert_eq!(way(None, None, "e", ""), Way::Socket("e".into()));
-        assert_eq!(way(None, None, "", ""), Way::Socket(paths::default_data_dir()));
+        assert_eq!(way(None, None, "e", ""), socket("e", NamedBy::Environment));
+        assert_eq!(way(None, None, "", ""), socket(&paths::default_data_dir().to_string_lossy(), NamedBy::Nobody));
     }
 
     #[tokio::test]
     async fn where_no_server_answers_the_way_out_is_told() {
         let reach = Reach { data: Some("/nowhere/at/all".into()), ..Reach::default() };
         let failure = reach.connect().await.err().unwrap();
-        assert!(failure.message().starts_with("no server answers at /nowhere/at/all/conductor.sock: start one with `conductor serve`"));
+        assert!(
+            failure
+                .message()
+                .starts_with("no server answers at /nowhere/at/all/conductor.sock (named by --data): start one with `conductor serve`")
+        );
         assert_eq!(failure.exit().code(), 1);
     }
 }

@@ -1,13 +1,14 @@
 //! `audit.log` in the data directory: who changed what, a JSON object a line, in files of bounded size.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use api::AuditLog;
+
+use crate::private;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +55,7 @@ impl AuditFile {
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let file = private::append(path)?;
     let length = file.metadata()?.len();
     Ok((file, length))
 }

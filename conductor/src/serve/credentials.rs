@@ -1,6 +1,5 @@
 //! Who may ask: the administrator's token, the tokens of a file, and the kubeconfig that embeds what kubectl needs.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -10,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 
 use crate::paths;
+use crate::private;
 
 /// Who is always let in: the administrator, whose token is kept in the data directory, and ServiceAccounts.
 pub fn access(data: &Path) -> Result<Access> {
@@ -19,6 +19,7 @@ pub fn access(data: &Path) -> Result<Access> {
 /// Lets in those whose tokens are in a file, too. Errors name the file and the line.
 pub fn with_token_file(access: Access, file: Option<&Path>) -> Result<Access> {
     let Some(file) = file else { return Ok(access) };
+    private::check_writers(file).context("--token-file")?;
     let text = std::fs::read_to_string(file).with_context(|| format!("--token-file: cannot read {}", file.display()))?;
     let tokens = token_lines(&text).with_context(|| format!("--token-file {}", file.display()))?;
     Ok(tokens.into_iter().fold(access, |access, (token, user)| access.with_token(&token, user)))
@@ -27,14 +28,13 @@ pub fn with_token_file(access: Access, file: Option<&Path>) -> Result<Access> {
 /// The key that signs tokens of ServiceAccounts, made at the first start and kept.
 fn account_key(data: &Path) -> Result<AccountKey> {
     let file = data.join("pki/service-accounts.key");
-    let bytes = match std::fs::read(&file) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+    let bytes = match private::read(&file)? {
+        Some(bytes) => bytes,
+        None => {
             let bytes = AccountKey::generate()?;
-            paths::write_private(&file, &bytes)?;
+            private::write(&file, &bytes)?;
             bytes
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
     };
     AccountKey::from_pkcs8(&bytes).with_context(|| format!("{}", file.display()))
 }
@@ -42,14 +42,14 @@ fn account_key(data: &Path) -> Result<AccountKey> {
 /// 256 random bits, made at the first start and kept.
 fn admin_token(data: &Path) -> Result<String> {
     let file = data.join("admin-token");
-    if let Ok(token) = std::fs::read_to_string(&file)
+    if let Some(token) = private::read_text(&file)?
         && token.trim().len() >= 32
     {
         return Ok(token.trim().to_owned());
     }
     let random: Vec<u8> = (0..2).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect();
     let token = URL_SAFE_NO_PAD.encode(sha2::Digest::finalize(sha2::Digest::chain_update(<sha2::Sha256 as sha2::Digest>::new(), random)));
-    paths::write_private(&file, token.as_bytes())?;
+    private::write(&file, token.as_bytes())?;
     Ok(token)
 }
 
@@ -102,9 +102,8 @@ fn fields(line: &str) -> Result<Vec<String>> {
     }
 }
 
-/// Writes a kubeconfig that reaches this server as its administrator, with nothing else needed.
-pub fn write_kubeconfig(data: &Path, api: SocketAddr, ca_pem: &str) -> Result<()> {
-    let address = if api.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], api.port())) } else { api };
+/// Writes a kubeconfig that reaches this server, at `address`, as its administrator, with nothing else needed.
+pub fn write_kubeconfig(data: &Path, address: &str, ca_pem: &str) -> Result<()> {
     let config = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "conductor", "preferences": {},
         "clusters": [{"name": "conductor", "cluster": {
@@ -112,7 +111,7 @@ pub fn write_kubeconfig(data: &Path, api: SocketAddr, ca_pem: &str) -> Result<()
         "users": [{"name": "admin", "user": {"token": admin_token(data)?}}],
         "contexts": [{"name": "conductor", "context": {"cluster": "conductor", "user": "admin", "namespace": "default"}}],
     });
-    paths::write_private(&paths::kubeconfig(data), logic::yaml::write(&config).as_bytes())
+    private::write(&paths::kubeconfig(data), logic::yaml::write(&config).as_bytes())
 }
 
 #[cfg(test)]

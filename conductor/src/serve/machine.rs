@@ -8,19 +8,19 @@ use control::NodeFacts;
 use nix::unistd::{SysconfVar, sysconf};
 use runtime::Usage;
 
-use crate::paths;
+use crate::private;
 
 /// The facts of this machine. Its name is kept in the data directory from the first start on, so that a machine that is
 /// renamed stays the node that its Pods are on.
 pub fn facts(data: &Path) -> Result<NodeFacts> {
     let file = data.join("node-name");
-    let name = match std::fs::read_to_string(&file) {
-        Ok(name) if model::check_subdomain(name.trim()).is_empty() => name.trim().to_owned(),
+    let name = match private::read_text(&file)? {
+        Some(name) if model::check_subdomain(name.trim()).is_empty() => name.trim().to_owned(),
         _ => {
             let name = node_name(
                 &nix::sys::utsname::uname().map_or_else(|_| String::new(), |names| names.nodename().to_string_lossy().into_owned()),
             );
-            paths::write_private(&file, name.as_bytes())?;
+            private::write(&file, name.as_bytes())?;
             name
         }
     };

@@ -6,8 +6,10 @@ mod credentials;
 mod listen;
 pub mod local;
 mod logging;
+pub mod lost;
 mod machine;
 mod metrics;
+mod names;
 pub mod pki;
 mod reload;
 mod systemd;
@@ -24,15 +26,20 @@ use anyhow::{Context as _, Result};
 use http::Request;
 use serde_json::json;
 use store::Store;
+use store::embedded::Embedded;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::paths;
-use crate::settings::{Effective, Environment, Flags};
+use crate::private;
+use crate::settings::{Effective, Environment, Flags, Settings};
 
 /// How long requests and controllers may take to finish when the server stops.
 const STOP_MAX: Duration = Duration::from_secs(10);
+/// How long a predecessor may take to be gone, and how often that is looked at.
+const PREDECESSOR_MAX: Duration = Duration::from_secs(5);
+const PREDECESSOR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until SIGTERM or SIGINT, then stops in bounded time. What runs as Pods goes on running.
 pub async fn serve(flags: Flags) -> Result<()> {
@@ -50,13 +57,14 @@ pub async fn serve(flags: Flags) -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let data = &settings.data;
     prepare(data)?;
-    let stored = wiring::open_store(&settings)?;
+    let stored = open_store(&settings).await?;
     // The store is ours, so what another server left is out of date.
     let _ = std::fs::remove_file(paths::ready(data));
     let api_listener = handed.take_or_bind("api", settings.api).await?;
     let http_listener = handed.take_or_bind("http", settings.http).await?;
     let (api_address, http_address) = (api_listener.local_addr()?, http_listener.local_addr()?);
-    let identity = pki::Identity::load_or_make(&data.join("pki"), api_address.ip())?;
+    let names = names::of_api(api_address, &settings.api_names);
+    let identity = pki::Identity::load_or_make(&data.join("pki"), &names.all)?;
     let always = credentials::access(data)?;
     let access = credentials::with_token_file(always.clone(), settings.token_file.as_deref())?;
     let parts = wiring::assemble(&settings, Arc::clone(&stored) as Arc<dyn Store>, access, http_listener).await?;
@@ -74,10 +82,11 @@ pub async fn serve(flags: Flags) -> Result<()> {
     let tls = tokio::spawn(listen::serve_tls(api_listener, identity.server_config()?, parts.api.clone(), most, stop.clone()));
     let local = tokio::spawn(listen::serve_unix(socket, parts.api.clone(), local::routes(stored, data), most, stop.clone()));
     let workers = parts.start(&stop);
-    credentials::write_kubeconfig(data, api_address, &identity.ca_pem)?;
+    credentials::write_kubeconfig(data, &names.public, &identity.ca_pem)?;
     announce(data, api_address, http_address)?;
     notifier.say("READY=1");
     let reloading = tokio::spawn(reload.run(reloads));
+    let losing = tokio::spawn(lost::watch(data.clone(), stop.clone()));
     tokio::select! {
         signalled = wait_for_signal() => signalled?,
         () = keep_watchdog_quiet(&notifier, &watched) => {}
@@ -87,7 +96,7 @@ pub async fn serve(flags: Flags) -> Result<()> {
     tracing::info!("stopping");
     stop.cancel();
     let ended = tokio::time::timeout(STOP_MAX, async {
-        let _ = tokio::join!(tls, local, workers.finish());
+        let _ = tokio::join!(tls, local, workers.finish(), losing);
     });
     if ended.await.is_err() {
         tracing::warn!("some requests did not finish in time");
@@ -99,13 +108,30 @@ pub async fn serve(flags: Flags) -> Result<()> {
 }
 
 fn prepare(data: &Path) -> Result<()> {
-    paths::make_private(data).with_context(|| format!("--data: cannot use the directory {}", data.display()))
+    private::make_dir(data).with_context(|| format!("--data: the directory {} cannot be used", data.display()))
+}
+
+/// Opens the store, and waits a little for a predecessor that was killed, or is stopping, to be gone.
+async fn open_store(settings: &Settings) -> Result<Arc<Embedded>> {
+    let give_up = tokio::time::Instant::now() + PREDECESSOR_MAX;
+    let mut is_told = false;
+    loop {
+        let opened = wiring::open_store(settings);
+        let is_in_use = opened.as_ref().is_err_and(|error| matches!(error.downcast_ref(), Some(store::Error::InUse { .. })));
+        if !is_in_use || tokio::time::Instant::now() >= give_up {
+            return opened;
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::info!("another server still has the store open: waiting for it to end");
+        }
+        tokio::time::sleep(PREDECESSOR_PAUSE).await;
+    }
 }
 
 /// Says, to scripts and to people, where the server is reached.
 fn announce(data: &Path, api: SocketAddr, http: SocketAddr) -> Result<()> {
     let text = json!({"api": format!("https://{api}"), "http": format!("http://{http}")}).to_string();
-    paths::write_private(&paths::ready(data), text.as_bytes())?;
+    private::write(&paths::ready(data), text.as_bytes())?;
     tracing::info!(api = %format!("https://{api}"), http = %format!("http://{http}"), kubeconfig = %paths::kubeconfig(data).display(), "ready");
     Ok(())
 }

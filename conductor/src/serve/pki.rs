@@ -1,7 +1,5 @@
 //! The certificate authority of this server, and the certificate of its API.
 
-use std::fs;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use model::Clock as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    SanType,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,7 +15,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::clock::WallClock;
-use crate::paths;
+use crate::private;
 
 const CA_LASTS: SignedDuration = SignedDuration::from_hours(24 * 365 * 10);
 const SERVER_LASTS: SignedDuration = SignedDuration::from_hours(24 * 365);
@@ -33,20 +30,16 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the authority, or makes one on the first start; makes a certificate for the API that it signs, anew at each
-    /// start. Keys are P-256, in files of mode 0600.
-    pub fn load_or_make(dir: &Path, address: IpAddr) -> Result<Self> {
-        paths::make_private(dir)?;
+    /// Reads the authority, or makes one on the first start; makes a certificate for the API by these names that it signs, anew at
+    /// each start. Keys are P-256, in files of mode 0600.
+    pub fn load_or_make(dir: &Path, names: &[String]) -> Result<Self> {
+        private::make_dir(dir)?;
         let (ca_pem, ca_key) = authority(dir)?;
         let issuer_params = authority_params()?;
         let issuer = Issuer::new(issuer_params, ca_key);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = CertificateParams::new(vec!["localhost".to_owned(), "conductor".to_owned(), "kubernetes".to_owned()])?;
-        for address in [address, IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])] {
-            if !address.is_unspecified() && !params.subject_alt_names.contains(&SanType::IpAddress(address)) {
-                params.subject_alt_names.push(SanType::IpAddress(address));
-            }
-        }
+        // Names that are addresses become addresses in it.
+        let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, "conductor API");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -73,7 +66,7 @@ impl Identity {
 /// Errors: there is no authority, or its key cannot be read.
 pub fn client_certificate(dir: &Path, user: &str, groups: &[String], lasts: SignedDuration) -> Result<(String, String)> {
     let file = dir.join("ca.key");
-    let ca_key = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let ca_key = private::read_text(&file)?.with_context(|| format!("{} is not there", file.display()))?;
     let issuer = Issuer::new(authority_params()?, KeyPair::from_pem(&ca_key)?);
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::new(Vec::<String>::new())?;
@@ -93,15 +86,14 @@ pub fn client_certificate(dir: &Path, user: &str, groups: &[String], lasts: Sign
 
 fn authority(dir: &Path) -> Result<(String, KeyPair)> {
     let (certificate_file, key_file): (PathBuf, PathBuf) = (dir.join("ca.crt"), dir.join("ca.key"));
-    if certificate_file.exists() && key_file.exists() {
-        let read = |file: &Path| fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
-        let key = KeyPair::from_pem(&read(&key_file)?).with_context(|| format!("{} holds no key", key_file.display()))?;
-        return Ok((read(&certificate_file)?, key));
+    if let (Some(certificate), Some(key)) = (private::read_text(&certificate_file)?, private::read_text(&key_file)?) {
+        let key = KeyPair::from_pem(&key).with_context(|| format!("{} holds no key", key_file.display()))?;
+        return Ok((certificate, key));
     }
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let certificate = authority_params()?.self_signed(&key)?;
-    paths::write_private(&key_file, key.serialize_pem().as_bytes())?;
-    paths::write_private(&certificate_file, certificate.pem().as_bytes())?;
+    private::write(&key_file, key.serialize_pem().as_bytes())?;
+    private::write(&certificate_file, certificate.pem().as_bytes())?;
     Ok((certificate.pem(), key))
 }
 

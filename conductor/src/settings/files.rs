@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -10,9 +9,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::Source;
 use super::known::{Form, SETTINGS, Setting, Value, find};
+use crate::private;
 
-/// Bits of a mode that let somebody other than the owner write.
-const OTHERS_WRITE: u32 = 0o022;
 /// A file of settings is no longer than this, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -50,7 +48,7 @@ fn beside(main: &Path) -> Result<Vec<PathBuf>> {
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     if !files.is_empty() {
-        check_writers(&dir)?;
+        private::check_writers(&dir)?;
     }
     Ok(files)
 }
@@ -61,21 +59,8 @@ fn read_file(file: &Path) -> Result<Vec<Said>> {
         bail!("{}: expected at most {FILE_BYTES_MAX} bytes, found {length}", file.display());
     }
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    check_writers(file)?;
+    private::check_writers(file)?;
     parse(file, &text)
-}
-
-/// Whoever can write the settings can become the server. Errors: somebody can who is neither root nor the server's own user.
-fn check_writers(path: &Path) -> Result<()> {
-    let (named, of) = (path.display(), fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?);
-    if of.mode() & OTHERS_WRITE != 0 {
-        bail!("{named}: others may write it (mode {:04o}): chmod go-w {named}", of.mode() & 0o7777);
-    }
-    let own = nix::unistd::geteuid().as_raw();
-    if of.uid() != 0 && of.uid() != own {
-        bail!("{named}: it belongs to user {}, expected root or user {own}: chown {own} {named}", of.uid());
-    }
-    Ok(())
 }
 
 /// What a text says. Errors name the file and the line.

@@ -36,6 +36,8 @@ pub enum Form {
     OneOf(&'static [&'static str]),
     /// What is logged.
     LogLevel,
+    /// Host names and IP addresses, with commas between them.
+    Names,
     /// Any text.
     Text,
 }
@@ -69,7 +71,8 @@ impl Form {
             Self::OneOf(words) if words.contains(&text) => Value::Word(text.into()),
             Self::LogLevel if is_level(text) => Value::Word(text.into()),
             Self::Text if !text.is_empty() => Value::Word(text.into()),
-            Self::OneOf(_) | Self::LogLevel | Self::Text => bail!("expected {self}, found {text:?}"),
+            Self::Names if names(text).all(is_name) => Value::Word(text.into()),
+            Self::OneOf(_) | Self::LogLevel | Self::Names | Self::Text => bail!("expected {self}, found {text:?}"),
         })
     }
 
@@ -81,6 +84,7 @@ impl Form {
             Self::Count(..) => "COUNT",
             Self::OneOf(_) => "WORD",
             Self::LogLevel => "LEVEL",
+            Self::Names => "NAMES",
             Self::Text => "TEXT",
         }
     }
@@ -92,6 +96,15 @@ fn is_level(text: &str) -> bool {
     text.split(',').all(|part| is_good(part.trim())) && text.parse::<tracing_subscriber::EnvFilter>().is_ok()
 }
 
+/// The names of a list.
+pub fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim)
+}
+
+fn is_name(text: &str) -> bool {
+    text.parse::<std::net::IpAddr>().is_ok() || model::check_subdomain(text).is_empty()
+}
+
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -100,6 +113,7 @@ impl fmt::Display for Form {
             Self::Count(least, most) => write!(f, "a whole number from {least} to {most}"),
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Self::LogLevel => f.write_str("error, warn, info, debug or trace, or directives such as \"info,control=debug\""),
+            Self::Names => f.write_str("host names or IP addresses, with commas between them, such as \"api.test,192.0.2.7\""),
             Self::Text => f.write_str("text"),
         }
     }
@@ -151,6 +165,12 @@ fn word(word: &str) -> Option<Value> {
 pub const SETTINGS: &[Setting] = &[
     setting("data", Form::Path, || Some(Value::Path(paths::default_data_dir())), "Directory of everything the server keeps"),
     setting("api", Form::Address, || local(6443), "Address of the control API (HTTPS); port 0 takes any free one"),
+    setting(
+        "api-name",
+        Form::Names,
+        || None,
+        "Names and addresses by which others reach the control API, for its certificate; kubeconfigs name the first",
+    ),
     setting("http", Form::Address, || local(8080), "Address at which Services are reached (HTTP); port 0 takes any free one"),
     setting("token-file", Form::Path, || None, "File of bearer tokens: lines of token,user,uid,\"group,group\"").reloads(),
     setting(

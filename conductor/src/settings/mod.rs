@@ -59,6 +59,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Where the control API listens.
     pub api: SocketAddr,
+    /// By which names others reach the control API.
+    pub api_names: Vec<String>,
     /// Where Services are reached.
     pub http: SocketAddr,
     /// Bearer tokens in a file.
@@ -164,6 +166,10 @@ impl Effective {
         let data = self.path("data").unwrap_or_else(paths::default_data_dir);
         Settings {
             api: self.address("api"),
+            api_names: match self.value("api-name") {
+                Some(Value::Word(text)) => known::names(text).map(str::to_owned).collect(),
+                _ => Vec::new(),
+            },
             http: self.address("http"),
             token_file: self.path("token-file"),
             secrets_key: self.path("secrets-key").unwrap_or_else(|| data.join("secrets.key")),

@@ -14,6 +14,7 @@ mod kubectl;
 mod kubectl_streams;
 mod load;
 mod metrics;
+mod places;
 mod refusals;
 mod rollouts;
 mod server;

@@ -12,6 +12,7 @@
 use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -37,10 +38,32 @@ pub fn journal_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// A path, and the file that was there.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+
+    /// Whether the same file is there.
+    fn is_held(&self) -> bool {
+        Self::of(&self.path).is_ok_and(|found| (found.device, found.inode) == (self.device, self.inode))
+    }
+}
+
 /// The files of a store that is open.
 #[derive(Debug)]
 pub struct Files {
     path: PathBuf,
+    /// What was at the path, and at the journal's, when they were opened.
+    places: Vec<Place>,
     seal: Arc<Seal>,
     database: Arc<Database>,
     journal: Option<Journal>,
@@ -60,6 +83,7 @@ impl Files {
         let database = Arc::new(database);
         let mut files = Self {
             path: path.to_owned(),
+            places: vec![Place::of(path).map_err(|error| refused("look at", path, &error))?],
             seal,
             database,
             journal: None,
@@ -76,6 +100,7 @@ impl Files {
         let created = remove(&journal).and_then(|()| Journal::create(&journal, RandomState::new().hash_one(path).max(1)));
         match created.and_then(|created| sync_directory(path).map(|()| created)) {
             Ok(created) => {
+                files.places.push(Place::of(&journal).map_err(|error| refused("look at", &journal, &error))?);
                 files.journal = Some(created);
                 files.take_over_now(&[])?;
             }
@@ -90,6 +115,10 @@ impl Files {
     /// Makes a draft durable, all or nothing. `floor` is the newest revision that memory has forgotten.
     /// Errors: [`Error::Unavailable`]; the files must be opened anew then, which tells what is in them.
     pub fn write(&mut self, draft: &Arc<Draft>, floor: Revision) -> Result<()> {
+        // What is written into a file that was deleted is gone when it is closed, however often it was synced.
+        if let Some(lost) = self.places.iter().find(|place| !place.is_held()) {
+            return Err(Error::Unavailable(format!("{} was deleted or replaced by somebody else", lost.path.display())));
+        }
         self.memory_floor = floor;
         let journal = journal_path(&self.path);
         let refused = |error: io::Error| refused("write", &journal, &error);

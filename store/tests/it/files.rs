@@ -265,3 +265,22 @@ async fn a_large_file_opens_soon_after_a_crash() {
     println!("opened {} MB after a crash in {shortest:?}", fs::metadata(&crashed).unwrap().len() / 1_000_000);
     assert!(shortest < Duration::from_secs(2), "{shortest:?}");
 }
+
+#[tokio::test]
+async fn a_store_whose_files_were_deleted_acknowledges_nothing_more_and_still_answers() {
+    for (what, lost) in [("the directory", ""), ("the database", "store.redb"), ("the journal", "store.redb.journal")] {
+        let outer = tempfile::tempdir().unwrap();
+        let directory = outer.path().join("data");
+        let store = open(&directory.join("store.redb")).unwrap();
+        put(&store, "/k/a", "1").await;
+        if lost.is_empty() {
+            fs::remove_dir_all(&directory).unwrap()
+        } else {
+            fs::remove_file(directory.join(lost)).unwrap()
+        }
+        let refused = store.commit(Transaction::new().put("/k/b", "2")).await.unwrap_err();
+        assert!(matches!(&refused, Error::Unavailable(reason) if reason.contains("deleted or replaced")), "{what}: {refused}");
+        assert!(store.commit(Transaction::new().put("/k/b", "2")).await.is_err(), "{what}");
+        assert_eq!(value(&store, "/k/a", None).await.as_deref(), Some("1"), "{what}");
+    }
+}

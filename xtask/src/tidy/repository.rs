@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::metadata::Metadata;
 use super::source::Source;
 
-/// Folders that hold nothing of ours, or inputs that are meant to be wrong.
+/// Folders (and files) that hold nothing of ours, or inputs that are meant to be wrong.
 const SKIPPED: &[&str] = &["target", "dist", ".git", "seeds", "corpus", "artifacts"];
 
 /// The repository as it is on disk.
@@ -69,7 +69,11 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in entries {
         let entry = entry?;
         let kind = entry.file_type()?;
-        if kind.is_dir() && !SKIPPED.iter().any(|skipped| entry.file_name() == *skipped) {
+        // In a second work tree of one repository, `.git` is a file.
+        if SKIPPED.iter().any(|skipped| entry.file_name() == *skipped) {
+            continue;
+        }
+        if kind.is_dir() {
             walk(&entry.path(), found)?;
         } else if kind.is_file() {
             found.push(entry.path());

@@ -85,6 +85,7 @@ pub async fn doctor(args: Doctor) -> Result<()> {
             findings.extend(place::permissions(&settings));
             findings.push(place::store(&settings, is_running).await);
             findings.extend(machine::ports(&settings, is_running));
+            findings.push(place::leftovers());
             findings.push(machine::engine(&settings.engine).await);
             findings.push(machine::disk_space(&settings.data));
         }

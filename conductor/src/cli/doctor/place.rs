@@ -9,7 +9,8 @@ use store::embedded::{Embedded, Options, Sealing};
 use super::super::reach;
 use super::Finding;
 use crate::paths;
-use crate::serve::{local, wiring};
+use crate::private;
+use crate::serve::{local, lost, wiring};
 use crate::settings::Settings;
 
 /// Whether a server runs on a data directory.
@@ -17,40 +18,43 @@ pub async fn is_running(data: &Path) -> bool {
     reach::local(Some(data)).await.is_ok()
 }
 
-/// Whether each file is for its owner alone.
+/// Whether what is kept is for its owner alone, as `serve` asks before it believes any of it.
 pub fn permissions(settings: &Settings) -> Vec<Finding> {
     const OF: &str = "permissions";
     let data = &settings.data;
     if !data.exists() {
         return vec![Finding::good(OF, format!("{} is made at the first start", data.display()))];
     }
-    let own = nix::unistd::geteuid().as_raw();
+    let exposed = private::exposed(data);
+    let mut findings: Vec<Finding> = exposed.into_iter().map(|exposed| Finding::wrong(OF, exposed.what, exposed.mend)).collect();
     let files = local::FILES.iter().map(|name| data.join(name)).filter(|file| file.extension().is_none_or(|kind| kind != "crt"));
     let kept = [data.clone(), paths::store(data), settings.secrets_key.clone(), paths::kubeconfig(data)];
-    let mut findings = Vec::new();
     for path in kept.into_iter().chain(files) {
         let Ok(of) = std::fs::metadata(&path) else { continue };
-        let named = path.display();
-        if of.mode() & 0o077 != 0 {
+        let (named, own) = (path.display(), nix::unistd::geteuid().as_raw());
+        if of.mode() & 0o055 != 0 && of.uid() == own {
             let mode = if of.is_dir() { "700" } else { "600" };
-            findings.push(Finding::wrong(
-                OF,
-                format!("others may use {named} (mode {:04o})", of.mode() & 0o7777),
-                format!("chmod {mode} {named}"),
-            ));
-        }
-        if of.uid() != own && own != 0 {
-            findings.push(Finding::wrong(
-                OF,
-                format!("{named} belongs to user {}, not {own}", of.uid()),
-                format!("sudo chown {own} {named}"),
-            ));
+            let what = format!("others may read {named} (mode {:04o})", of.mode() & 0o7777);
+            findings.push(Finding::wrong(OF, what, format!("chmod {mode} {named}")));
         }
     }
     if findings.is_empty() {
         findings.push(Finding::good(OF, format!("what is in {} is for its owner alone", data.display())));
     }
     findings
+}
+
+/// Whether programs of pods run whose directory is gone, so that no server finds them any more.
+pub fn leftovers() -> Finding {
+    const OF: &str = "leftovers";
+    let lost: Vec<(u32, std::path::PathBuf)> = lost::pods_everywhere().into_iter().filter(|(_, dir)| !dir.exists()).collect();
+    let Some((_, dir)) = lost.first() else { return Finding::good(OF, "no program runs whose pod's directory is gone") };
+    let pids = lost.iter().map(|(pid, _)| pid.to_string()).collect::<Vec<_>>().join(" ");
+    Finding::warning(
+        OF,
+        format!("{} processes run whose pod's directory is gone, such as {}", lost.len(), dir.display()),
+        format!("kill {pids}"),
+    )
 }
 
 /// Whether the store can be opened: a copy of it, or, where a server runs, whether that is well.
@@ -80,14 +84,14 @@ pub async fn store(settings: &Settings, is_running: bool) -> Finding {
 fn look(settings: &Settings, file: &Path) -> Result<(usize, u64), String> {
     let failed = |error: &dyn std::fmt::Display| format!("{} cannot be read: {error}", file.display());
     let dir = settings.data.join(format!(".doctor-{}", std::process::id()));
-    paths::make_private(&dir).map_err(|error| failed(&format!("{error:#}")))?;
+    private::make_dir(&dir).map_err(|error| failed(&format!("{error:#}")))?;
     let looked = || -> Result<(usize, u64), String> {
         let (copy, keys) = (dir.join("store.redb"), dir.join("secrets.key"));
         let journal = store::embedded::journal_path(file);
         for (from, to) in [(file, &copy), (&journal, &store::embedded::journal_path(&copy))] {
             if from.exists() {
                 let content = std::fs::read(from).map_err(|error| failed(&error))?;
-                paths::write_private(to, &content).map_err(|error| failed(&format!("{error:#}")))?;
+                private::write(to, &content).map_err(|error| failed(&format!("{error:#}")))?;
             }
         }
         let options = wiring::store_options(settings);
