@@ -59,9 +59,11 @@ fn joined(segments: Option<&[String]>) -> Option<String> {
 
 /// Undoes percent encoding; `None` when the result is no UTF-8.
 pub fn decoded(text: &str) -> Option<String> {
-    if !text.contains('%') {
-        return Some(text.to_owned());
-    }
+    String::from_utf8(decoded_bytes(text)).ok()
+}
+
+/// Undoes percent encoding.
+pub fn decoded_bytes(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -76,7 +78,7 @@ pub fn decoded(text: &str) -> Option<String> {
             bytes.push(*first);
         }
     }
-    String::from_utf8(bytes).ok()
+    bytes
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use model::{Problem, ProblemKind};
 
-use crate::path::decoded;
+use crate::path::decoded_bytes;
 use crate::status::{Result, Status};
 
 /// The parameters of a request, by name; the first of a name counts.
@@ -21,13 +21,15 @@ pub enum FieldValidation {
 }
 
 impl Query {
-    /// Takes a query apart. Pairs that are no UTF-8 are left out.
+    /// Takes a query apart. A pair is never left out: a deletion without its selector would be one of everything. What is no UTF-8
+    /// becomes characters that no name or selector has.
     pub fn parse(text: &str) -> Self {
+        let plain = |text: &str| String::from_utf8_lossy(&decoded_bytes(&text.replace('+', " "))).into_owned();
         let pair = |pair: &str| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decoded(&name.replace('+', " "))?, decoded(&value.replace('+', " "))?))
+            (plain(name), plain(value))
         };
-        Self(text.split('&').filter(|text| !text.is_empty()).filter_map(pair).collect())
+        Self(text.split('&').filter(|text| !text.is_empty()).map(pair).collect())
     }
 
     /// The value of a parameter, when it is there and not empty.
@@ -100,4 +102,23 @@ impl Query {
 /// The words for a text that is no number.
 pub fn not_a_number(function: &str, text: &str) -> String {
     format!("strconv.{function}: parsing {text:?}: invalid syntax")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_pair_is_left_out_whatever_its_bytes() {
+        for (text, expected) in [
+            ("labelSelector=a%3Db+c", "a=b c"),
+            ("labelSelector=caf%E9", "caf\u{fffd}"),
+            ("labelSelector=%zz%4", "%zz%4"),
+            ("labelSelector={\"a\":[1]}|^`\\", "{\"a\":[1]}|^`\\"),
+            ("labelSelector=ü", "ü"),
+        ] {
+            assert_eq!(Query::parse(text).get("labelSelector"), Some(expected), "{text}");
+        }
+        assert!(Query::parse("%FF=1").pairs().len() == 1);
+    }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use kube_core::ResourceExt as _;
-use model::RouteTable;
+use model::route_table::Speaks;
+use model::service::RouteTimeouts;
+use model::{RouteTable, route_path};
 
 /// One merged route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,10 +15,14 @@ pub struct Merged {
     pub service: String,
     /// Lower-case host; empty for any.
     pub host: String,
-    /// Path prefix.
+    /// Path prefix, in the form of [`model::route_path`].
     pub path: String,
     /// The copies that answer.
     pub endpoints: Vec<SocketAddr>,
+    /// What they speak.
+    pub speaks: Speaks,
+    /// How long requests may take.
+    pub timeouts: RouteTimeouts,
 }
 
 /// `namespace/name` of a table's Service.
@@ -33,8 +39,20 @@ pub fn merge(tables: &[RouteTable]) -> Vec<Merged> {
         for route in &table.spec.routes {
             let endpoints = route.endpoints.iter().filter_map(|endpoint| endpoint.address.parse().ok()).collect();
             let host = route.host.to_lowercase();
-            let (service, path) = (service_of(table), route.path.clone());
-            merged.entry((host.clone(), path.clone())).or_insert(Merged { service, host, path, endpoints });
+            // Tables from before are not refused for what no longer may be written; what cannot be a path is left out.
+            if !route.path.starts_with('/') || route.path.contains(['?', '#']) {
+                continue;
+            }
+            let (service, path) = (service_of(table), route_path::normal(route.path.as_bytes()).into_owned());
+            let key = (host.clone(), path.trim_end_matches('/').to_owned());
+            merged.entry(key).or_insert(Merged {
+                service,
+                host,
+                path,
+                endpoints,
+                speaks: route.speaks,
+                timeouts: route.timeouts.unwrap_or_default(),
+            });
         }
     }
     merged.into_values().collect()

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::kind::object_schema;
+use crate::service::RouteTimeouts;
 use crate::{Column, Duration, Kind};
 
 /// Where requests go. One write of this is the moment a Revision goes live.
@@ -58,6 +59,32 @@ pub struct LiveRoute {
     /// Its ready copies.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
+    /// What its copies speak there.
+    #[serde(default, skip_serializing_if = "Speaks::is_http")]
+    pub speaks: Speaks,
+    /// How long requests may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<RouteTimeouts>,
+}
+
+/// What copies speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "dev.conductor.v1.Speaks")]
+pub enum Speaks {
+    /// HTTP/1.1.
+    #[default]
+    #[serde(rename = "http")]
+    Http,
+    /// HTTP/2 without TLS.
+    #[serde(rename = "h2c")]
+    H2c,
+}
+
+impl Speaks {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    fn is_http(&self) -> bool {
+        *self == Self::Http
+    }
 }
 
 /// One copy that answers.

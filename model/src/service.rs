@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::kind::object_schema;
+use crate::pod_template::{APP_PROTOCOLS, PodTemplate};
 use crate::{Column, Duration, Kind, Problem, Scale, ScaleRefused, check_label};
 
 /// The most copies of one part.
@@ -97,7 +97,7 @@ pub struct Part {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub replicas: i32,
     /// What a copy is: a pod, as Kubernetes writes it. Its `imagePullSecrets` are for the registries of its images.
-    pub pod: PodTemplateSpec,
+    pub pod: PodTemplate,
 }
 
 /// Requests for a host and path prefix, and the part that answers them.
@@ -108,13 +108,30 @@ pub struct Route {
     /// The host name, without port; `*.example.org` stands for every name below; empty for every host no other route names.
     #[serde(default)]
     pub host: String,
-    /// The path prefix; `/a` matches `/a` and `/a/b` but not `/ab`.
+    /// The path prefix; `/a` matches `/a` and `/a/b` but not `/ab`. Encoded letters are the letters: `/ü` is `/%C3%BC`.
     #[serde(default = "root_path", skip_serializing_if = "is_root_path")]
     pub path: String,
     /// The part that answers.
     pub part: String,
     /// The name of a port of that part's containers.
     pub port: String,
+    /// How long requests may take. Without it, an answer must begin within the server's setting `http-answer-timeout`, and may
+    /// go on for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<RouteTimeouts>,
+}
+
+/// How long requests of a route may take, as in Kubernetes' Gateway API; 0s is for ever. WebSockets are not bounded by it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "dev.conductor.v1.RouteTimeouts")]
+pub struct RouteTimeouts {
+    /// From the arrival of a request to the end of its answer, all tries included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Duration>,
+    /// The same for each try at a copy; no more than `request`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_request: Option<Duration>,
 }
 
 /// How a change is rolled out.
@@ -301,9 +318,10 @@ fn problems(spec: &ServiceSpec) -> Vec<Problem> {
 }
 
 impl Route {
-    /// The host and path as they are claimed: lower-case, without a slash at the end.
+    /// The host and path as they are claimed: in the form in which they are compared, without a slash at the end.
     pub fn claim(&self) -> String {
-        let path = self.path.trim_end_matches('/');
+        let normal = crate::route_path::normal(self.path.as_bytes());
+        let path = normal.trim_end_matches('/');
         format!("{}{}", self.host.to_lowercase().trim_end_matches('.'), if path.is_empty() { "/" } else { path })
     }
 }
@@ -348,6 +366,10 @@ fn part_problems(part: &Part, field: &str, found: &mut Vec<Problem>) {
         }
         None => found.push(Problem::required(format!("{field}.pod.spec"), "the containers of a copy")),
     }
+    for (place, said) in part.pod.unknown_protocols() {
+        let known: Vec<&str> = APP_PROTOCOLS.iter().map(|(name, _)| *name).collect();
+        found.push(Problem::invalid(format!("{field}.pod.{place}"), format!("{said:?}: expected one of {}", known.join(", "))));
+    }
 }
 
 fn route_problems(route: &Route, spec: &ServiceSpec, field: &str, found: &mut Vec<Problem>) {
@@ -355,8 +377,15 @@ fn route_problems(route: &Route, spec: &ServiceSpec, field: &str, found: &mut Ve
     if !route.host.is_empty() && !crate::check_subdomain(&host.to_lowercase()).is_empty() {
         found.push(Problem::invalid(format!("{field}.host"), format!("{:?} is no host name", route.host)));
     }
-    if !route.path.starts_with('/') || route.path.contains(['?', '#', ' ']) {
-        found.push(Problem::invalid(format!("{field}.path"), format!("{:?}: expected a path that begins with /", route.path)));
+    if let Some(problem) = crate::route_path::problem(&route.path) {
+        found.push(Problem::invalid(format!("{field}.path"), format!("{:?}: {problem}", route.path)));
+    }
+    if let Some(RouteTimeouts { request: Some(request), backend_request: Some(backend) }) = route.timeouts
+        && backend > request
+        && !request.get().is_zero()
+    {
+        let detail = format!("{backend}: must be no longer than request, which is {request}");
+        found.push(Problem::invalid(format!("{field}.timeouts.backendRequest"), detail));
     }
     let Some(part) = spec.parts.iter().find(|part| part.name == route.part) else {
         let known: Vec<&str> = spec.parts.iter().map(|part| part.name.as_str()).collect();
@@ -415,6 +444,27 @@ mod tests {
         check(|o| o["spec"]["routes"][0]["port"] = json!("https"), &["which has http"]);
         check(|o| o["spec"]["routes"][0]["path"] = json!("shop"), &["spec.routes[0].path"]);
         check(|o| o["spec"]["routes"][0]["host"] = json!("a b"), &["is no host name"]);
+        check(|o| o["spec"]["routes"][0]["path"] = json!("/a*"), &["spec.routes[0].path: Invalid value: \"/a*\": a path is a prefix"]);
+        check(|o| o["spec"]["routes"][0]["path"] = json!("/ü"), &[]);
+        check(|o| o["spec"]["routes"][0]["timeouts"] = json!({"request": "0s", "backendRequest": "5s"}), &[]);
+        check(
+            |o| o["spec"]["routes"][0]["timeouts"] = json!({"request": "4s", "backendRequest": "5s"}),
+            &["spec.routes[0].timeouts.backendRequest"],
+        );
+        check(
+            |o| o["spec"]["parts"][0]["pod"]["spec"]["containers"][0]["ports"][0]["appProtocol"] = json!("mongo"),
+            &["spec.parts[0].pod.spec.containers[0].ports[0].appProtocol: Invalid value: \"mongo\": expected one of http, "],
+        );
+        check(|o| o["spec"]["parts"][0]["pod"]["spec"]["containers"][0]["ports"][0]["appProtocol"] = json!("kubernetes.io/ws"), &[]);
+        check(
+            |o| {
+                let route = o["spec"]["routes"][0].clone();
+                o["spec"]["routes"] = json!([route, route]);
+                o["spec"]["routes"][0]["path"] = json!("/ü/");
+                o["spec"]["routes"][1]["path"] = json!("/%c3%bc");
+            },
+            &["spec.routes[1]: Duplicate"],
+        );
         check(|o| o["spec"]["rollout"] = json!({"drain": "soon"}), &["is no duration"]);
         check(
             |o| {

@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(listen).await?;
         let router = Builtin::start(listener, options)?;
-        let route = Route { service: "default/example".into(), host: String::new(), path: "/".into(), endpoints };
+        let route = Route { service: "default/example".into(), host: String::new(), path: "/".into(), endpoints, ..Route::default() };
         router.apply(Table { routes: vec![route] }).await?;
         println!("serving on {}", router.address());
         tokio::signal::ctrl_c().await?;

@@ -1,4 +1,4 @@
-//! Our own router, on hyper: HTTP/1.1 and h2c from clients, HTTP/1.1 to endpoints.
+//! Our own router, on hyper: HTTP/1.1 and h2c from clients, either to endpoints.
 //!
 //! ```text
 //! listener ─▶ acceptor ─▶ Client (one a connection) ─▶ exchange (one a request) ─▶ Endpoint (one an address)
@@ -11,15 +11,20 @@
 //! table and then drains an endpoint sees every request that still goes there.
 
 mod acceptor;
+mod access;
 mod body;
 mod client;
 mod core;
 mod deadline;
 mod endpoint;
 mod exchange;
+mod forwarded;
 mod headers;
 mod link;
 mod options;
+mod refusal;
+mod request;
+mod stream;
 mod tally;
 mod tunnel;
 
@@ -35,7 +40,7 @@ use crate::{Counts, Result, Router, Table};
 use acceptor::Acceptors;
 use core::Core;
 pub use core::Totals;
-pub use options::Options;
+pub use options::{AccessLog, Options};
 pub use tally::Lasting;
 
 /// How often idle connections are looked through.
@@ -78,6 +83,11 @@ impl Builtin {
     /// What the clients of each Service saw since the start, by Service.
     pub fn services(&self) -> Vec<(String, Arc<Lasting>)> {
         self.core.lasting()
+    }
+
+    /// How often the router answered for itself since the start, by reason.
+    pub fn refusals(&self) -> Vec<(&'static str, u64)> {
+        self.core.tolls.refusals.counts()
     }
 
     /// Stops listening, lets requests and tunnels in flight end for at most `patience`, then cuts off what is left.

@@ -11,6 +11,7 @@ mod error;
 pub mod builtin;
 pub mod fake;
 pub mod table;
+pub mod target;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub struct Table {
 }
 
 /// Where the requests for one host and path prefix go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Route {
     /// `namespace/name` of the Service, under which requests are counted.
     pub service: String,
@@ -38,6 +39,30 @@ pub struct Route {
     pub path: String,
     /// The copies that may answer. Empty answers 503.
     pub endpoints: Vec<SocketAddr>,
+    /// What the copies speak.
+    pub protocol: Protocol,
+    /// How long requests may take.
+    pub timeouts: Timeouts,
+}
+
+/// What an endpoint speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, known beforehand (RFC 9113, 3.3).
+    H2c,
+}
+
+/// How long requests of a route may take, as in Kubernetes' Gateway API. Zero is for ever. Where neither is given, a router's own
+/// limit holds, which is on the beginning of an answer only. Tunnels (WebSocket) are not bounded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the arrival of a request to the end of its answer.
+    pub request: Option<Duration>,
+    /// The same for each try at an endpoint, from when it is sent there.
+    pub backend_request: Option<Duration>,
 }
 
 /// What clients of one Service saw since its counting began.

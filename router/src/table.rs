@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
+use model::route_path;
+
 use crate::{Error, Result, Route, Table};
 
 /// Routes by host, then by path prefix; `T` is what a route leads to.
@@ -53,7 +55,8 @@ impl<T> Routes<T> {
         Ok(routes)
     }
 
-    /// Finds the route for a request. `host` is what the client sent: any case, perhaps with port or trailing dot.
+    /// Finds the route for a request. `host` is what the client sent: any case, perhaps with port or trailing dot. `path` is
+    /// in the form of [`model::route_path`].
     /// A host named exactly hides wildcards and the routes for every host, whatever the path.
     pub fn find(&self, host: &str, path: &str) -> Found<'_, T> {
         match self.paths_for(&plain_host(host)) {
@@ -148,7 +151,7 @@ fn route_path(route: &Route) -> Result<String> {
     if !route.path.starts_with('/') || route.path.contains(['?', '#', ' ']) {
         return Err(Error::Refused(format!("the route of {} has the path {:?}, which is no path prefix", route.service, route.path)));
     }
-    Ok(route.path.trim_end_matches('/').to_owned())
+    Ok(route_path::normal(route.path.as_bytes()).trim_end_matches('/').to_owned())
 }
 
 #[cfg(test)]
@@ -160,7 +163,7 @@ mod tests {
             service: format!("{host}{path}"),
             host: (*host).into(),
             path: (*path).into(),
-            endpoints: vec![],
+            ..Route::default()
         };
         Table { routes: routes.iter().map(route).collect() }
     }

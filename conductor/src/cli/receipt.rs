@@ -157,7 +157,8 @@ mod tests {
     #[test]
     fn addresses_are_whole_where_the_server_is_known() {
         let routes = |hosts: &[&str]| -> Vec<Route> {
-            let route = |host: &&str| Route { host: (*host).into(), path: "/".into(), part: "web".into(), port: "http".into() };
+            let route =
+                |host: &&str| Route { host: (*host).into(), path: "/".into(), part: "web".into(), port: "http".into(), timeouts: None };
             hosts.iter().map(route).collect()
         };
         for (hosts, http, expected) in [

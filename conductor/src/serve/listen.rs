@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::certificate;
+use super::escaped::Escaped;
 use super::timed::{Patience, Pulse, Timed};
 
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -144,7 +145,7 @@ impl Door {
         builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(Duration::from_secs(30));
         let pulse = Pulse::default();
-        let timed = Timed::new(stream, pulse.clone(), PATIENCE);
+        let timed = Timed::new(Escaped::new(stream), pulse.clone(), PATIENCE);
         let service = service_fn(move |request: Request<Incoming>| {
             pulse.busy(request.version());
             let (pulse, answer) = (pulse.clone(), router.clone().oneshot(request.map(Body::new)));

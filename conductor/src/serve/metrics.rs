@@ -91,6 +91,11 @@ fn of_router(text: &mut Text, router: &Builtin) {
     for (service, lasting) in &services {
         text.histogram(FIRST_BYTE, &[("service", service)], &lasting.first_byte);
     }
+    const REFUSED: &str = "conductor_router_refused_total";
+    text.family(REFUSED, Form::Counter, "Requests that the router answered itself, by why.");
+    for (reason, count) in router.refusals() {
+        text.number(REFUSED, &[("reason", reason)], count);
+    }
     let totals = router.totals();
     text.single("conductor_router_unrouted_total", Form::Counter, "Requests for which there was no route.", totals.unrouted);
     text.single("conductor_router_failed_total", Form::Counter, "Requests that the router could not carry.", totals.failed);

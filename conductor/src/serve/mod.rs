@@ -3,6 +3,7 @@
 mod audit;
 mod certificate;
 mod credentials;
+mod escaped;
 mod listen;
 pub mod local;
 mod logging;

@@ -11,7 +11,7 @@ use control::Agent;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use model::Clock;
-use router::builtin::{Builtin, Options};
+use router::builtin::{AccessLog, Builtin, Options};
 use runtime::Runtime;
 use runtime::docker::Docker;
 use runtime::process::Process;
@@ -72,13 +72,30 @@ pub async fn assemble(settings: &Settings, store: Arc<dyn Store>, access: Access
     make_namespaces(&client("server")).await?;
     let own = std::env::current_exe().context("cannot find this program's own file")?;
     let process = Process::open(data.join("pods"), shim_beside(&own)).await.context("cannot open the process runtime")?;
-    let router = Arc::new(Builtin::start(http, Options { connections_max: Some(settings.http_connections), ..Options::default() })?);
+    let router = Arc::new(Builtin::start(http, router_options(settings))?);
     let docker = Docker::open(data.join("docker"), &settings.engine).await.context("cannot open the docker runtime")?;
     let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(process), Arc::new(docker)];
     let node = facts.name.clone();
     let agent = Agent::new(client("agent"), Arc::clone(&clock), facts, runtimes, Arc::clone(&router) as Arc<dyn router::Router>);
     here.set(node, agent.answers());
     Ok(Parts { controllers: client("controllers"), api, clock, agent, router })
+}
+
+fn router_options(settings: &Settings) -> Options {
+    let access_log = match settings.access_log.as_str() {
+        "off" => AccessLog::Off,
+        "all" => AccessLog::All,
+        _ => AccessLog::Failures,
+    };
+    Options {
+        connections_max: Some(settings.http_connections),
+        headers_max: settings.http_headers,
+        header_bytes_max: settings.http_header_bytes,
+        response_timeout: settings.http_answer_timeout,
+        trusted: settings.trusted_proxies.clone(),
+        access_log,
+        ..Options::default()
+    }
 }
 
 /// What starts a shim: the small program for it that is installed beside our own, or else our own.

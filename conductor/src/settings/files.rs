@@ -94,6 +94,13 @@ fn value_of(form: Form, value: &DeValue) -> Result<Value> {
             bail!("expected a path from the root, found {text:?}")
         }
         (_, DeValue::String(text)) => form.parse(text),
+        (Form::Networks, DeValue::Array(items)) => {
+            let text = |item: &DeValue| match item {
+                DeValue::String(text) => Ok(text.to_string()),
+                other => bail!("expected {form}, found {} in the list", other.type_str()),
+            };
+            form.parse(&items.iter().map(|item| text(item.get_ref())).collect::<Result<Vec<_>>>()?.join(","))
+        }
         (_, other) => bail!("expected {form}, as a string, found {}", other.type_str()),
     }
 }
@@ -112,6 +119,12 @@ mod tests {
             ("client-requests = \"9\"", "f.toml:1: client-requests: expected a whole number from 1 to 1000000, found string"),
             ("client-requests = 0", "f.toml:1: client-requests: expected a whole number from 1 to 1000000, found \"0\""),
             ("client-requests = 1e3", "found float"),
+            ("trusted-proxies = \"proxy\"", "f.toml:1: trusted-proxies: expected IP addresses and ranges of them"),
+            ("trusted-proxies = [\"10.0.0.0/8\", \"10.1.2.3/8\"]", "10.1.2.3/8 is an address within 10.0.0.0/8"),
+            ("trusted-proxies = [1]", "found integer in the list"),
+            ("trusted-proxies = 1", "f.toml:1: trusted-proxies: expected IP addresses"),
+            ("http-answer-timeout = \"soon\"", "f.toml:1: http-answer-timeout: expected a length of time such as 500ms"),
+            ("http-header-bytes = 100", "f.toml:1: http-header-bytes: expected a whole number from 8192 to 1048576"),
             ("data = \"here\"", "f.toml:1: data: expected a path from the root, found \"here\""),
             ("log-format = \"xml\"", "f.toml:1: log-format: expected one of auto, text, json, found \"xml\""),
             ("log-level = \"infos\"", "f.toml:1: log-level: expected error"),
@@ -128,6 +141,8 @@ mod tests {
 
     #[test]
     fn what_is_right_is_read_with_its_line() {
+        let proxies = parse(Path::new("f"), "trusted-proxies = [\"10.0.0.0/8\", \"::1\"]\n").unwrap();
+        assert_eq!(proxies[0].1.to_string(), "10.0.0.0/8, ::1/128");
         let said = parse(Path::new("f"), "# ours\nclient-requests = 1_000\n\napi = \"[::1]:7\"\n").unwrap();
         let (first, second) = (&said[0], &said[1]);
         assert_eq!((first.0.name, &first.1, first.2.to_string().as_str()), ("client-requests", &Value::Count(1000), "f:2"));

@@ -1,10 +1,11 @@
 //! All settings: one row each.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use ipnet::IpNet;
 
 use crate::paths;
 
@@ -40,6 +41,10 @@ pub enum Form {
     Names,
     /// Any text.
     Text,
+    /// IP addresses and ranges of them, as in `10.0.0.0/8`, parted by commas.
+    Networks,
+    /// A length of time.
+    Duration,
 }
 
 /// A value that has the form of its setting.
@@ -51,6 +56,10 @@ pub enum Value {
     Address(SocketAddr),
     /// Of [`Form::Count`].
     Count(u64),
+    /// Of [`Form::Networks`].
+    Networks(Vec<IpNet>),
+    /// Of [`Form::Duration`].
+    Duration(model::Duration),
     /// Of the others.
     Word(String),
 }
@@ -72,6 +81,11 @@ impl Form {
             Self::LogLevel if is_level(text) => Value::Word(text.into()),
             Self::Text if !text.is_empty() => Value::Word(text.into()),
             Self::Names if names(text).all(is_name) => Value::Word(text.into()),
+            Self::Networks => Value::Networks(networks(text).with_context(|| format!("expected {self}, found {text:?}"))?),
+            Self::Duration => match text.parse() {
+                Ok(duration) => Value::Duration(duration),
+                Err(_) => bail!("expected {self}, found {text:?}"),
+            },
             Self::OneOf(_) | Self::LogLevel | Self::Names | Self::Text => bail!("expected {self}, found {text:?}"),
         })
     }
@@ -86,6 +100,8 @@ impl Form {
             Self::LogLevel => "LEVEL",
             Self::Names => "NAMES",
             Self::Text => "TEXT",
+            Self::Networks => "NETWORKS",
+            Self::Duration => "DURATION",
         }
     }
 }
@@ -102,7 +118,21 @@ pub fn names(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn is_name(text: &str) -> bool {
-    text.parse::<std::net::IpAddr>().is_ok() || model::check_subdomain(text).is_empty()
+    text.parse::<IpAddr>().is_ok() || model::check_subdomain(text).is_empty()
+}
+
+/// Addresses and ranges. Errors: one of them is neither, named; a range with bits set beyond its length, which is most likely a slip.
+fn networks(text: &str) -> Result<Vec<IpNet>> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let network = |part: &str| {
+        let found = part.parse::<IpAddr>().map(IpNet::from).or_else(|_| part.parse::<IpNet>());
+        match found {
+            Ok(network) if network.trunc() == network => Ok(network),
+            Ok(network) => bail!("{part} is an address within {}: write one or the other", network.trunc()),
+            Err(_) => bail!("{part} is no IP address and no range of them"),
+        }
+    };
+    parts.map(network).collect()
 }
 
 impl fmt::Display for Form {
@@ -115,6 +145,8 @@ impl fmt::Display for Form {
             Self::LogLevel => f.write_str("error, warn, info, debug or trace, or directives such as \"info,control=debug\""),
             Self::Names => f.write_str("host names or IP addresses, with commas between them, such as \"api.test,192.0.2.7\""),
             Self::Text => f.write_str("text"),
+            Self::Networks => f.write_str("IP addresses and ranges of them, parted by commas, such as \"10.0.0.0/8, 192.0.2.7\""),
+            Self::Duration => f.write_str("a length of time such as 500ms, 30s, 2m or 1h30m, at most 24h; 0s for none"),
         }
     }
 }
@@ -125,6 +157,11 @@ impl fmt::Display for Value {
             Self::Path(path) => path.display().fmt(f),
             Self::Address(address) => address.fmt(f),
             Self::Count(count) => count.fmt(f),
+            Self::Networks(networks) => {
+                let texts: Vec<String> = networks.iter().map(ToString::to_string).collect();
+                f.write_str(&texts.join(", "))
+            }
+            Self::Duration(duration) => duration.fmt(f),
             Self::Word(word) => word.fmt(f),
         }
     }
@@ -193,6 +230,36 @@ pub const SETTINGS: &[Setting] = &[
         "Connections to the control API at a time; as many again to its unix socket",
     ),
     setting("http-connections", Form::Count(1, 1_000_000), || Some(Value::Count(16_384)), "Connections to Services at a time"),
+    setting(
+        "http-headers",
+        Form::Count(1, 10_000),
+        || Some(Value::Count(200)),
+        "The most headers of a request to a Service, and of its answer. A request with more is answered 431, an answer with more 502",
+    ),
+    setting(
+        "http-header-bytes",
+        Form::Count(8192, 1 << 20),
+        || Some(Value::Count(64 << 10)),
+        "The most bytes of all headers together of a request to a Service, and of its answer",
+    ),
+    setting(
+        "http-answer-timeout",
+        Form::Duration,
+        || Some(Value::Duration(model::Duration::from_secs(60))),
+        "How long a Service may take to begin an answer, where its route has no timeouts; 0s for ever",
+    ),
+    setting(
+        "trusted-proxies",
+        Form::Networks,
+        || None,
+        "Addresses and ranges of proxies before this server, such as 10.0.0.0/8, whose X-Forwarded-* and Forwarded are believed",
+    ),
+    setting(
+        "access-log",
+        Form::OneOf(&["off", "failures", "all"]),
+        || word("failures"),
+        "Which requests to Services are logged: those that could not be carried, all, or none",
+    ),
     setting(
         "audit-bytes",
         Form::Count(0, 1 << 40),

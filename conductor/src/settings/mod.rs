@@ -14,8 +14,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use ipnet::IpNet;
 
 use crate::paths;
 
@@ -73,6 +75,16 @@ pub struct Settings {
     pub api_connections: usize,
     /// Connections that the router serves at a time.
     pub http_connections: usize,
+    /// The most headers of a request or an answer that the router carries.
+    pub http_headers: usize,
+    /// The most bytes of them.
+    pub http_header_bytes: usize,
+    /// How long a Service may take to begin an answer; zero for ever.
+    pub http_answer_timeout: Duration,
+    /// Proxies that the router believes.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Which requests the router logs: `off`, `failures` or `all`.
+    pub access_log: String,
     /// Bytes at which the audit log is set aside.
     pub audit_bytes: u64,
     /// Audit logs that are kept.
@@ -176,6 +188,11 @@ impl Effective {
             client_requests: u32::try_from(self.count("client-requests")).unwrap_or(u32::MAX),
             api_connections: usize::try_from(self.count("api-connections")).unwrap_or(usize::MAX),
             http_connections: usize::try_from(self.count("http-connections")).unwrap_or(usize::MAX),
+            http_headers: usize::try_from(self.count("http-headers")).unwrap_or(usize::MAX),
+            http_header_bytes: usize::try_from(self.count("http-header-bytes")).unwrap_or(usize::MAX),
+            http_answer_timeout: self.duration("http-answer-timeout"),
+            trusted_proxies: self.networks("trusted-proxies"),
+            access_log: self.word("access-log"),
             audit_bytes: self.count("audit-bytes"),
             audit_files: u32::try_from(self.count("audit-files")).unwrap_or(u32::MAX),
             log_level: self.word("log-level"),
@@ -201,6 +218,16 @@ impl Effective {
     fn count(&self, name: &str) -> u64 {
         let found = self.value(name).and_then(|value| if let Value::Count(count) = value { Some(*count) } else { None });
         found.expect("the table gives it a default, and a value has the form of its setting")
+    }
+
+    fn duration(&self, name: &str) -> Duration {
+        let found = self.value(name).and_then(|value| if let Value::Duration(duration) = value { Some(duration.get()) } else { None });
+        found.expect("the table gives it a default, and a value has the form of its setting")
+    }
+
+    fn networks(&self, name: &str) -> Vec<IpNet> {
+        let found = self.value(name).and_then(|value| if let Value::Networks(networks) = value { Some(networks.clone()) } else { None });
+        found.unwrap_or_default()
     }
 
     fn word(&self, name: &str) -> String {

@@ -10,10 +10,10 @@ use futures::StreamExt as _;
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use logic::routing::{endpoints, merge, service_of};
+use logic::routing::{Merged, endpoints, merge, service_of};
 use model::RouteTable;
-use model::route_table::RouterRow;
-use router::{Counts, Route, Table};
+use model::route_table::{RouterRow, Speaks};
+use router::{Counts, Protocol, Route, Table, Timeouts};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -91,12 +91,7 @@ impl Routes {
             }
         }
         let all: Vec<RouteTable> = self.tables.values().cloned().collect();
-        let routes = merge(&all).into_iter().map(|merged| Route {
-            service: merged.service,
-            host: merged.host,
-            path: merged.path,
-            endpoints: merged.endpoints,
-        });
+        let routes = merge(&all).into_iter().map(route);
         if let Err(error) = self.shared.router.apply(Table { routes: routes.collect() }).await {
             tracing::error!(%error, "the router did not take the table");
             return;
@@ -109,6 +104,17 @@ impl Routes {
             tokio::spawn(follow(Arc::clone(&self.shared), table, removed, switched));
         }
     }
+}
+
+fn route(merged: Merged) -> Route {
+    let Merged { service, host, path, endpoints, speaks, timeouts } = merged;
+    let protocol = match speaks {
+        Speaks::Http => Protocol::Http1,
+        Speaks::H2c => Protocol::H2c,
+    };
+    let limit = |duration: Option<model::Duration>| duration.map(model::Duration::get);
+    let timeouts = Timeouts { request: limit(timeouts.request), backend_request: limit(timeouts.backend_request) };
+    Route { service, host, path, endpoints, protocol, timeouts }
 }
 
 /// Whether a table reaches another Revision than before; after a restart of ours, whether its counts are not handed in.

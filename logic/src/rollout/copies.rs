@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube_core::ResourceExt as _;
-use model::route_table::{Endpoint, LiveRoute};
+use model::route_table::{Endpoint, LiveRoute, Speaks};
 use model::service::Part;
 use model::{Revision, Service, labels};
 
@@ -83,7 +83,9 @@ pub fn routes(revision: &Revision, pods: &[Pod]) -> Vec<LiveRoute> {
         let endpoint = |pod: &&Pod| Some(Endpoint { pod: pod.name_any(), address: address(pod, &route.port)? });
         let mut endpoints: Vec<Endpoint> = copies.iter().filter(|pod| is_ready(pod)).filter_map(endpoint).collect();
         endpoints.sort();
-        LiveRoute { host: route.host.to_lowercase(), path: route.path.clone(), part: route.part.clone(), endpoints }
+        let speaks = if part.is_some_and(|part| part.pod.is_h2c(&route.port)) { Speaks::H2c } else { Speaks::Http };
+        let (host, path, part) = (route.host.to_lowercase(), route.path.clone(), route.part.clone());
+        LiveRoute { host, path, part, endpoints, speaks, timeouts: route.timeouts }
     };
     template.routes.iter().map(live).collect()
 }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 /// The part's pod with every config value in the environment of every container, and a readiness probe where requests go.
 pub fn render(spec: &ServiceSpec, part: &Part) -> PodTemplateSpec {
-    let mut template = part.pod.clone();
+    let mut template = part.pod.clone().into_inner();
     let Some(pod) = &mut template.spec else { return template };
     for container in pod.init_containers.iter_mut().flatten().chain(&mut pod.containers) {
         let own = container.env.take().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::client::{Client, Watched};
 use super::core::Core;
 use super::exchange;
 use super::options::Options;
+use super::refusal::Refusal;
 
 /// How long to wait when the system has no more sockets to give.
 const BREATH: Duration = Duration::from_millis(50);
@@ -180,21 +182,35 @@ async fn serve(
     watcher: hyper_util::server::graceful::Watcher,
     _permit: Option<OwnedSemaphorePermit>,
 ) {
+    let peer = client.peer;
     let io = Watched::new(stream, Arc::clone(&client));
+    let core = Arc::clone(&client.core);
     let service = service_fn(move |request| {
         let client = Arc::clone(&client);
         async move { Ok::<_, Infallible>(exchange::answer(&client, request).await) }
     });
     let connection = protocols.serve_connection_with_upgrades(io, service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+            note_too_large(&core, peer);
+        }
         tracing::trace!(%error, "a client's connection ended early");
+    }
+}
+
+/// hyper answered 431 before a request was there to be logged.
+fn note_too_large(core: &Core, peer: IpAddr) {
+    core.tolls.refusals.note(Refusal::HeadTooLarge);
+    if core.access.may_log(std::time::Instant::now()).is_some() {
+        let (headers, bytes) = (core.options.headers_max, core.options.header_bytes_max);
+        tracing::warn!(target: "access", client = %peer, status = 431, reason = Refusal::HeadTooLarge.reason(), "a request has more than {headers} headers, or more than {bytes} bytes of them: see the settings http-headers and http-header-bytes");
     }
 }
 
 fn protocols(options: &Options) -> Builder<TokioExecutor> {
     let bytes_max = options.header_bytes_max.max(8192);
     let mut protocols = Builder::new(TokioExecutor::new());
-    protocols.http1().max_buf_size(bytes_max);
+    protocols.http1().max_buf_size(bytes_max).max_headers(options.headers_max);
     protocols
         .http2()
         .timer(TokioTimer::new())

@@ -1,16 +1,25 @@
 //! The bodies that pass through: piece by piece, never gathered.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 
 use super::exchange::Passage;
+
+/// How long a client that asked whether to send its body is kept waiting for an endpoint that says nothing: some never do.
+const HOLD_MAX: Duration = Duration::from_secs(1);
+
+/// What went wrong with a body; the connection ends with it.
+pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a request on its way to an endpoint.
 #[derive(Debug)]
@@ -19,22 +28,34 @@ pub(super) enum Upload {
     Empty,
     /// What the client sends.
     Stream(Incoming, Arc<UploadProgress>),
+    /// What the client will send once it is told to go on (`Expect: 100-continue`). Asking for the first piece tells it so; that
+    /// waits until the endpoint asks, or answers at once.
+    Held(Incoming, Arc<UploadProgress>, Pin<Box<Sleep>>),
 }
 
 impl Upload {
-    pub(super) fn new(incoming: Incoming) -> Self {
-        if incoming.is_end_stream() { Self::Empty } else { Self::Stream(incoming, Arc::new(UploadProgress::new())) }
+    pub(super) fn new(incoming: Incoming, expects: bool) -> Self {
+        match incoming.is_end_stream() {
+            true => Self::Empty,
+            false if expects => Self::Held(incoming, Arc::default(), Box::pin(tokio::time::sleep(HOLD_MAX))),
+            false => Self::Stream(incoming, Arc::default()),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
     }
 
+    /// Whether the endpoint is to be asked first.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self, Self::Held(..))
+    }
+
     /// How far it got; `None` when there is nothing to send.
     pub(super) fn progress(&self) -> Option<Arc<UploadProgress>> {
         match self {
             Self::Empty => None,
-            Self::Stream(_, progress) => Some(Arc::clone(progress)),
+            Self::Stream(_, progress) | Self::Held(_, progress, _) => Some(Arc::clone(progress)),
         }
     }
 }
@@ -45,11 +66,51 @@ pub(super) struct UploadProgress {
     began: Instant,
     latest_millis: AtomicU64,
     client_failed: AtomicBool,
+    may_go_on: AtomicBool,
+    is_refused: AtomicBool,
+    waiting: AtomicWaker,
+}
+
+impl Default for UploadProgress {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            latest_millis: AtomicU64::new(0),
+            client_failed: AtomicBool::new(false),
+            may_go_on: AtomicBool::new(false),
+            is_refused: AtomicBool::new(false),
+            waiting: AtomicWaker::new(),
+        }
+    }
 }
 
 impl UploadProgress {
-    fn new() -> Self {
-        Self { began: Instant::now(), latest_millis: AtomicU64::new(0), client_failed: AtomicBool::new(false) }
+    /// The endpoint wants the body.
+    pub(super) fn go_on(&self) {
+        self.may_go_on.store(true, Release);
+        self.waiting.wake();
+    }
+
+    /// The endpoint answered. Unless that is a refusal, it still wants the body. Returns whether a held body is never to be sent.
+    pub(super) fn answered(&self, is_refusal: bool) -> bool {
+        if !is_refusal {
+            self.go_on();
+        }
+        let is_refused = is_refusal && !self.may_go_on.load(Acquire);
+        self.is_refused.store(is_refused, Release);
+        is_refused
+    }
+
+    /// Whether it was told to go on, within its time.
+    fn poll_held(&self, context: &mut Context<'_>, hold: &mut Pin<Box<Sleep>>) -> Poll<()> {
+        self.waiting.register(context.waker());
+        if self.may_go_on.load(Acquire) {
+            return Poll::Ready(());
+        }
+        if self.is_refused.load(Acquire) {
+            return Poll::Pending;
+        }
+        hold.as_mut().poll(context).map(|()| self.go_on())
     }
 
     /// When the last piece was sent.
@@ -78,8 +139,16 @@ impl Body for Upload {
     type Error = hyper::Error;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
+        let this = self.get_mut();
+        if let Self::Held(_, progress, hold) = this {
+            ready!(progress.poll_held(context, hold));
+            progress.note::<(), ()>(&None);
+            if let Self::Held(incoming, progress, _) = std::mem::replace(this, Self::Empty) {
+                *this = Self::Stream(incoming, progress);
+            }
+        }
+        match this {
+            Self::Empty | Self::Held(..) => Poll::Ready(None),
             Self::Stream(incoming, progress) => {
                 let piece = ready!(Pin::new(incoming).poll_frame(context));
                 progress.note(&piece);
@@ -91,14 +160,14 @@ impl Body for Upload {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Stream(incoming, _) => incoming.is_end_stream(),
+            Self::Stream(incoming, _) | Self::Held(incoming, ..) => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Stream(incoming, _) => incoming.size_hint(),
+            Self::Stream(incoming, _) | Self::Held(incoming, ..) => incoming.size_hint(),
         }
     }
 }
@@ -126,9 +195,9 @@ impl Relay {
 
 impl Body for Relay {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let (incoming, passage) = match self.get_mut() {
             Self::Text("") => return Poll::Ready(None),
             Self::Text(text) => {
@@ -137,13 +206,17 @@ impl Body for Relay {
             }
             Self::Endpoint(incoming, passage) => (incoming, passage),
         };
-        let piece = ready!(Pin::new(&mut *incoming).poll_frame(context));
+        let Poll::Ready(piece) = Pin::new(&mut *incoming).poll_frame(context) else {
+            ready!(passage.poll_time_up(context));
+            passage.broken_off();
+            return Poll::Ready(Some(Err("the answer was not done in the time its route gives".into())));
+        };
         match &piece {
             Some(Ok(_)) if !incoming.is_end_stream() => {}
             Some(Ok(_)) | None => passage.complete(),
             Some(Err(_)) => passage.broken_off(),
         }
-        Poll::Ready(piece)
+        Poll::Ready(piece.map(|piece| piece.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,26 +1,40 @@
 //! One connection from a client, and the watch over it: a head must arrive in time, and rest has an end.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderValue, Version};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::core::Core;
-use super::headers::Forwarded;
+use super::forwarded::Forwarded;
+use crate::target::{self, Targets};
 
 /// Answers up to this size are written in one piece.
 const GATHERED_BYTES_MAX: usize = 4096;
+
+/// How long a client that still sends is listened to after its last answer.
+const LINGER_MAX: Duration = Duration::from_secs(5);
+/// How many times in a row a connection is read away before others have their turn.
+const READS_AT_ONCE: usize = 16;
+/// The most bytes that are read at once.
+const PIECE_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    /// Where bytes are looked through before they are handed on: one for all connections of a thread, as none keeps it.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE_BYTES_MAX]);
+}
 
 /// What the requests of one connection share.
 #[derive(Debug)]
@@ -30,6 +44,7 @@ pub(super) struct Client {
     pub(super) shelf: usize,
     pub(super) pulse: Pulse,
     pub(super) is_trusted: bool,
+    pub(super) peer: IpAddr,
     /// The address as `X-Forwarded-For` gives it.
     pub(super) address: HeaderValue,
     /// The last `Forwarded` and the host it was made for: a connection seldom asks for two.
@@ -41,7 +56,8 @@ impl Client {
         let address = peer.ip().to_canonical();
         core.tolls.connections.fetch_add(1, Relaxed);
         Self {
-            is_trusted: core.options.trusted.contains(&address),
+            is_trusted: core.options.trusts(address),
+            peer: address,
             core,
             shelf,
             pulse: Pulse::default(),
@@ -107,6 +123,11 @@ pub(super) struct Watched {
     head_since: Instant,
     rest_ticks: u32,
     gathered: Vec<u8>,
+    targets: Targets,
+    /// Bytes read that are yet to be handed on, from this position.
+    unread: (Vec<u8>, usize),
+    /// Fires when a client that still sends after the last answer was listened to for long enough.
+    lingering: Option<Pin<Box<Sleep>>>,
     /// Fires when a write has waited too long; there while one waits.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -114,7 +135,18 @@ pub(super) struct Watched {
 impl Watched {
     pub(super) fn new(stream: TcpStream, client: Arc<Client>) -> Self {
         let tick = Box::pin(tokio::time::sleep(period(&client)));
-        Self { io: TokioIo::new(stream), client, tick, head_since: Instant::now(), rest_ticks: 0, gathered: Vec::new(), stalled: None }
+        Self {
+            io: TokioIo::new(stream),
+            client,
+            tick,
+            head_since: Instant::now(),
+            rest_ticks: 0,
+            gathered: Vec::new(),
+            targets: Targets::new(target::private),
+            unread: (Vec::new(), 0),
+            lingering: None,
+            stalled: None,
+        }
     }
 
     /// Looks whether time is up: an error for a head that takes too long, ready for a rest that has lasted long enough.
@@ -153,6 +185,56 @@ impl Watched {
         }
     }
 
+    /// Reads, with request targets made such that hyper takes them.
+    fn poll_input(&mut self, context: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if self.client.pulse.is(REST) {
+            self.targets.resume();
+        }
+        let (unread, from) = &mut self.unread;
+        if *from < unread.len() {
+            let piece = &unread[*from..unread.len().min(*from + buffer.remaining())];
+            buffer.put_slice(piece);
+            *from += piece.len();
+            return Poll::Ready(Ok(()));
+        }
+        if self.targets.is_off() {
+            return Pin::new(&mut self.io).poll_read(context, buffer);
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let room = scratch.len().min(buffer.remaining());
+            let mut piece = ReadBuf::new(&mut scratch[..room]);
+            ready!(Pin::new(&mut self.io).poll_read(context, piece.unfilled()))?;
+            match self.targets.read(piece.filled()) {
+                None => buffer.put_slice(piece.filled()),
+                Some(changed) => {
+                    let now = changed.len().min(buffer.remaining());
+                    buffer.put_slice(&changed[..now]);
+                    self.unread = (changed, now);
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Ready once the client has closed, or time is up.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let until = self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER_MAX)));
+        if until.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            for _ in 0..READS_AT_ONCE {
+                let mut piece = ReadBuf::new(scratch);
+                match ready!(Pin::new(&mut self.io).poll_read(context, piece.unfilled())) {
+                    Ok(()) if !piece.filled().is_empty() => {}
+                    Ok(()) | Err(_) => return Poll::Ready(Ok(())),
+                }
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+
     fn note_write(&self) {
         if self.client.pulse.is(REST) {
             self.client.pulse.was_written.store(true, Relaxed);
@@ -180,7 +262,7 @@ fn gathered<'a>(pieces: &[io::IoSlice<'_>], into: &'a mut Vec<u8>) -> Option<&'a
 impl Read for Watched {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.io).poll_read(context, buffer) {
+        match this.poll_input(context, buffer) {
             // Ready without a byte means the end of input, which closes a resting connection in good order.
             Poll::Pending => this.poll_time_up(context),
             Poll::Ready(read) => {
@@ -205,8 +287,17 @@ impl Write for Watched {
         Pin::new(&mut self.get_mut().io).poll_flush(context)
     }
 
+    /// A client that is in the middle of sending would be told by a reset, and lose the answer to it, if the socket were closed at
+    /// once (RFC 9112, 9.6). So its input is read away for a while.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(context)
+        let this = self.get_mut();
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(context))?;
+            if this.targets.is_between() || this.targets.is_off() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        this.poll_linger(context)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use super::access::Access;
 use super::endpoint::{Endpoint, Seat, locked};
 use super::options::Options;
+use super::refusal::Refusals;
 use super::tally::{Lasting, Tally};
 use crate::table::{Found, Routes};
-use crate::{Counts, Result, Route, Table};
+use crate::{Counts, Protocol, Result, Route, Table, Timeouts};
 
 /// How long the counts of a Service are kept after the last table that named it.
 const TALLY_KEPT: Duration = Duration::from_secs(3600);
@@ -46,6 +48,7 @@ pub(super) struct Core {
     generation: AtomicU64,
     registry: Mutex<Registry>,
     resends: Mutex<(Option<Instant>, u32)>,
+    pub(super) access: Access,
 }
 
 /// The counters behind [`Totals`].
@@ -54,6 +57,7 @@ pub(super) struct Tolls {
     pub(super) requests: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) unrouted: AtomicU64,
+    pub(super) refusals: Refusals,
     pub(super) connections: AtomicUsize,
 }
 
@@ -74,14 +78,22 @@ struct Counted {
 struct Target {
     endpoints: Box<[Arc<Endpoint>]>,
     tally: Arc<Tally>,
+    way: Way,
     turn: AtomicU32,
+}
+
+/// How requests of a route are carried.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Way {
+    pub(super) protocol: Protocol,
+    pub(super) timeouts: Timeouts,
 }
 
 /// What [`Core::choose`] found for a request.
 #[derive(Debug)]
 pub(super) enum Choice {
     /// A seat at an endpoint.
-    Seat(Seat, Arc<Tally>),
+    Seat(Seat, Arc<Tally>, Way),
     /// The route has no endpoint.
     NoEndpoint(Arc<Tally>),
     /// The host has no route for this path.
@@ -99,6 +111,7 @@ impl Core {
             generation: AtomicU64::new(0),
             registry: Mutex::default(),
             resends: Mutex::default(),
+            access: Access::default(),
         }
     }
 
@@ -111,7 +124,7 @@ impl Core {
                 Found::NoPath => Choice::NoPath,
                 Found::Route(target) => match target.pick(avoid, now) {
                     None => Choice::NoEndpoint(Arc::clone(&target.tally)),
-                    Some(endpoint) => Choice::Seat(endpoint.enter(), Arc::clone(&target.tally)),
+                    Some(endpoint) => Choice::Seat(endpoint.enter(), Arc::clone(&target.tally), target.way),
                 },
             };
             // A swap between the look and the seat: a drain that followed it may have missed this seat.
@@ -236,7 +249,8 @@ impl Registry {
             Arc::clone(endpoint)
         };
         let endpoints = route.endpoints.iter().map(&mut seat).collect();
-        Target { endpoints, tally: self.tally(&route.service, now), turn: AtomicU32::new(0) }
+        let way = Way { protocol: route.protocol, timeouts: route.timeouts };
+        Target { endpoints, tally: self.tally(&route.service, now), way, turn: AtomicU32::new(0) }
     }
 
     fn tally(&mut self, service: &str, now: Instant) -> Arc<Tally> {
@@ -272,7 +286,7 @@ mod tests {
 
     fn target(count: u16) -> Target {
         let endpoints = (1..=count).map(|port| Arc::new(Endpoint::new(([127, 0, 0, 1], port).into(), 1))).collect();
-        Target { endpoints, tally: Arc::default(), turn: AtomicU32::new(0) }
+        Target { endpoints, tally: Arc::default(), way: Way::default(), turn: AtomicU32::new(0) }
     }
 
     fn picks(target: &Target, avoid: Option<SocketAddr>, now: Instant) -> Vec<usize> {

@@ -19,6 +19,14 @@ impl Deadline {
         Self { sleep: Box::pin(tokio::time::sleep(after)) }
     }
 
+    /// Makes sure that it fires no later than a moment.
+    pub(super) fn fire_by(&mut self, at: std::time::Instant) {
+        let at = Instant::from_std(at);
+        if at < self.sleep.deadline() {
+            self.sleep.as_mut().reset(at);
+        }
+    }
+
     /// Ready once `at()` has passed; it is asked again each time the timer fires.
     pub(super) fn poll_passed(&mut self, context: &mut Context<'_>, mut at: impl FnMut() -> std::time::Instant) -> Poll<()> {
         while self.sleep.as_mut().poll(context).is_ready() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::link::Link;
+use super::link::{Link, Shared};
 use super::options::Options;
 
 /// An endpoint keeps its identity over swaps of the table, and with it its count of requests in flight.
@@ -29,6 +29,8 @@ pub(super) struct Endpoint {
     is_ejected: AtomicBool,
     /// Idle connections, one shelf a worker, so that a connection is used by the thread that drives it.
     shelves: Box<[Mutex<Vec<Link>>]>,
+    /// The connection that all requests of a worker share, where the endpoint speaks HTTP/2.
+    shared: Box<[Mutex<Option<Shared>>]>,
     /// The tasks that drive connections and tunnels.
     tasks: Mutex<Vec<AbortHandle>>,
 }
@@ -46,6 +48,7 @@ impl Endpoint {
             ejected_until: Mutex::new(None),
             is_ejected: AtomicBool::new(false),
             shelves: (0..shelves.max(1)).map(|_| Mutex::default()).collect(),
+            shared: (0..shelves.max(1)).map(|_| Mutex::default()).collect(),
             tasks: Mutex::default(),
         }
     }
@@ -137,6 +140,20 @@ impl Endpoint {
         }
     }
 
+    /// The shared connection, if there is one.
+    pub(super) fn shared(&self, shelf: usize) -> Option<Shared> {
+        locked(self.shared.get(shelf)?).as_ref().filter(|shared| !shared.is_closed()).cloned()
+    }
+
+    /// Lets others use a connection too.
+    pub(super) fn share(&self, shelf: usize, shared: &Shared) {
+        if let Some(shelf) = self.shared.get(shelf)
+            && !self.is_retired.load(SeqCst)
+        {
+            *locked(shelf) = Some(shared.clone());
+        }
+    }
+
     /// Closes connections that rested too long or were closed from the other side.
     pub(super) fn sweep(&self, now: Instant) {
         for shelf in &self.shelves {
@@ -148,6 +165,9 @@ impl Endpoint {
     fn close_idle(&self) {
         for shelf in &self.shelves {
             locked(shelf).clear();
+        }
+        for shared in &self.shared {
+            *locked(shared) = None;
         }
     }
 

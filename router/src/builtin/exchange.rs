@@ -1,21 +1,28 @@
 //! One request: find its endpoint, send it there, pass the answer on, and count what the client saw.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::HeaderValue;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 
+use super::access::Asked;
 use super::body::{Relay, Upload};
 use super::client::Client;
-use super::core::Choice;
+use super::core::{Choice, Way};
 use super::endpoint::Seat;
 use super::headers::{self, Upgrade};
-use super::link::{Link, Trouble, Unanswered};
+use super::link::{Link, Patience, Trouble, Unanswered};
+use super::refusal::Refusal;
 use super::tally::Visit;
-use super::tunnel;
+use super::{request, tunnel};
+use crate::Protocol;
 
 /// How often a request that was never sent is tried again.
 const TRIES_MAX: u32 = 3;
@@ -28,26 +35,44 @@ pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> 
     let arrival = Instant::now();
     client.pulse.busy(request.version());
     client.core.tolls.requests.fetch_add(1, Relaxed);
-    match carry(client, request, arrival).await {
-        Ok(response) => response,
+    let host = headers::host_of(&request);
+    let asked = Asked::new(client, &request, host.as_ref().unwrap_or(&HeaderValue::from_static("")));
+    let carried = match host {
+        Some(host) => carry(client, request, &host, arrival).await,
+        None => Err(Refusal::BadRequest),
+    };
+    match carried {
+        Ok(response) => {
+            asked.answered(client, response.status().as_u16(), arrival);
+            response
+        }
         Err(refusal) => {
             client.pulse.rest();
+            client.core.tolls.refusals.note(refusal);
+            asked.refused(client, refusal.status().as_u16(), refusal.reason(), arrival);
             refusal.response()
         }
     }
 }
 
-async fn carry(client: &Arc<Client>, mut request: Request<Incoming>, arrival: Instant) -> Result<Response<Relay>, Refusal> {
-    let host = headers::host_of(&request).ok_or(Refusal::BadRequest)?;
-    if request.method() == Method::CONNECT {
-        return Err(Refusal::NoTunnels);
-    }
-    let (seat, mut visit) = seat(client, &request, &host, arrival)?;
-    let upgrade = headers::take_upgrade(&mut request);
-    let mut request = request.map(Upload::new);
-    headers::to_endpoint(client, &mut request, &host, upgrade.as_ref());
-    match deliver(client, seat, request, &host, upgrade.is_some(), arrival).await {
-        Ok(delivered) => pass_on(client, delivered, visit, upgrade),
+async fn carry(
+    client: &Arc<Client>,
+    mut request: Request<Incoming>,
+    host: &HeaderValue,
+    arrival: Instant,
+) -> Result<Response<Relay>, Refusal> {
+    request::check(&mut request, &client.core.options)?;
+    let path = request::route_path(&request).into_owned();
+    let (seat, mut visit, way) = seat(client, &request, host, &path, arrival)?;
+    let version = request.version();
+    let upgrade = headers::take_upgrade(&mut request).filter(|_| way.protocol == Protocol::Http1);
+    let expects = headers::expects_continue(&request);
+    let mut request = request.map(|body| Upload::new(body, expects));
+    headers::to_endpoint(client, &mut request, host, upgrade.as_ref());
+    let journey = Journey { client, host: text(host), path: &path, way, arrival };
+    let delivered = deliver(&journey, seat, request, upgrade.is_some()).await;
+    match delivered.and_then(|delivered| acceptable(&delivered.response, upgrade.as_ref(), client).map(|()| delivered)) {
+        Ok(delivered) => Ok(pass_on(client, version, delivered, visit, upgrade)),
         Err(refusal) => {
             let failed = refusal.is_ours();
             visit.answered(refusal.status().as_u16(), failed);
@@ -58,19 +83,63 @@ async fn carry(client: &Arc<Client>, mut request: Request<Incoming>, arrival: In
 }
 
 /// Seats a request that just arrived.
-fn seat(client: &Client, request: &Request<Incoming>, host: &HeaderValue, arrival: Instant) -> Result<(Seat, Visit), Refusal> {
+fn seat(
+    client: &Client,
+    request: &Request<Incoming>,
+    host: &HeaderValue,
+    path: &str,
+    arrival: Instant,
+) -> Result<(Seat, Visit, Way), Refusal> {
     let tolls = &client.core.tolls;
-    match client.core.choose(text(host), request.uri().path(), None, arrival) {
-        Choice::Seat(seat, tally) => Ok((seat, Visit::new(tally, arrival))),
+    match client.core.choose(text(host), path, None, arrival) {
+        Choice::Seat(seat, tally, way) => Ok((seat, Visit::new(tally, arrival), way)),
         Choice::NoEndpoint(tally) => {
             Visit::new(tally, arrival).answered(503, true);
             tolls.failed.fetch_add(1, Relaxed);
             Err(Refusal::NoEndpoint)
         }
-        Choice::NoHost if request.method() == Method::GET && request.uri().path() == "/_ping" => Err(Refusal::Pong),
+        Choice::NoHost if request.method() == Method::GET && path == "/_ping" => Err(Refusal::Pong),
         Choice::NoHost | Choice::NoPath => {
             tolls.unrouted.fetch_add(1, Relaxed);
             Err(Refusal::NoRoute)
+        }
+    }
+}
+
+/// What stays the same over all tries of a request.
+struct Journey<'a> {
+    client: &'a Client,
+    host: &'a str,
+    path: &'a str,
+    way: Way,
+    arrival: Instant,
+}
+
+impl Journey<'_> {
+    /// The moment at which the whole request must be done.
+    fn end(&self) -> Option<Instant> {
+        self.way.timeouts.request.filter(|limit| !limit.is_zero()).map(|limit| self.arrival + limit)
+    }
+
+    /// How long a try that begins now may take.
+    fn patience(&self, now: Instant) -> Patience {
+        let timeouts = self.way.timeouts;
+        let is_own = timeouts.request.is_some() || timeouts.backend_request.is_some();
+        let answer = Some(self.client.core.options.response_timeout).filter(|limit| !is_own && !limit.is_zero());
+        let this_try = timeouts.backend_request.filter(|limit| !limit.is_zero()).map(|limit| now + limit);
+        Patience { answer, until: [self.end(), this_try].into_iter().flatten().min() }
+    }
+
+    fn refusal(&self, trouble: Trouble) -> Refusal {
+        let is_over = self.end().is_some_and(|end| end <= Instant::now());
+        match trouble {
+            Trouble::ConnectTimeout | Trouble::ResponseTimeout if is_over => Refusal::RequestTimeout,
+            Trouble::Connect => Refusal::ConnectFailed,
+            Trouble::ConnectTimeout => Refusal::ConnectTimeout,
+            Trouble::Broken => Refusal::ConnectionClosed,
+            Trouble::TooLarge => Refusal::AnswerTooLarge,
+            Trouble::Nonsense => Refusal::BadAnswer,
+            Trouble::ResponseTimeout => Refusal::AnswerTimeout,
         }
     }
 }
@@ -80,30 +149,27 @@ struct Delivered {
     response: Response<Incoming>,
     link: Link,
     seat: Seat,
+    /// The moment at which the rest of it must be here.
+    until: Option<Instant>,
 }
 
 /// Sends a request until an endpoint answers. A request that was never sent is tried on other connections and endpoints;
 /// one that was sent without an answer is sent once more if that cannot do harm.
-async fn deliver(
-    client: &Client,
-    mut seat: Seat,
-    mut request: Request<Upload>,
-    host: &HeaderValue,
-    is_upgrade: bool,
-    arrival: Instant,
-) -> Result<Delivered, Refusal> {
+async fn deliver(journey: &Journey<'_>, mut seat: Seat, mut request: Request<Upload>, is_upgrade: bool) -> Result<Delivered, Refusal> {
+    let core = &journey.client.core;
     let mut rest_max = REST_MAX_UNREPEATABLE;
     let mut may_repeat = headers::is_idempotent(request.method()) && request.body().is_empty() && !is_upgrade;
     if may_repeat {
-        rest_max = client.core.options.link_idle;
+        rest_max = core.options.link_idle;
     }
     let mut tries = 1;
-    let mut now = arrival;
+    let mut now = journey.arrival;
     loop {
         let progress = request.body().progress();
         let spare = may_repeat.then(|| copy(&request));
-        let Unanswered { trouble, request: unsent } = match attempt(client, &seat, request, rest_max, now).await {
-            Ok((response, link)) => return Ok(Delivered { response, link, seat }),
+        let patience = journey.patience(now);
+        let Unanswered { trouble, request: unsent } = match attempt(journey, &seat, request, rest_max, now, patience).await {
+            Ok((response, link)) => return Ok(Delivered { response, link, seat, until: patience.until }),
             Err(unanswered) => unanswered,
         };
         if progress.is_some_and(|progress| progress.client_failed()) {
@@ -111,12 +177,14 @@ async fn deliver(
         }
         now = Instant::now();
         let was_sent = unsent.is_none();
+        // Another try would be told the same, or come too late.
+        let is_final = matches!(trouble, Trouble::ResponseTimeout | Trouble::TooLarge | Trouble::Nonsense);
         request = match unsent.or(spare) {
-            Some(request) if tries < TRIES_MAX && trouble != Trouble::ResponseTimeout => request,
-            _ => return Err(trouble.into()),
+            Some(request) if tries < TRIES_MAX && !is_final => request,
+            _ => return Err(journey.refusal(trouble)),
         };
-        if was_sent && !client.core.may_resend(now) {
-            return Err(trouble.into());
+        if was_sent && !core.may_resend(now) {
+            return Err(journey.refusal(trouble));
         }
         tries += 1;
         may_repeat &= !was_sent;
@@ -125,29 +193,39 @@ async fn deliver(
         let avoid = (was_sent || trouble != Trouble::Broken).then_some(failed_at);
         // A broken connection may be no fault of its endpoint; otherwise there is no point in asking the same one.
         let may_stay = trouble == Trouble::Broken && !seat.is_cut();
-        seat = match client.core.choose(text(host), request.uri().path(), avoid, now) {
-            Choice::Seat(next, _) if may_stay || next.endpoint.address != failed_at => next,
-            _ => return Err(trouble.into()),
+        seat = match core.choose(journey.host, journey.path, avoid, now) {
+            Choice::Seat(next, ..) if may_stay || next.endpoint.address != failed_at => next,
+            _ => return Err(journey.refusal(trouble)),
         };
     }
 }
 
-/// Sends a request over an idle connection that rested no longer than `rest_max`, or a new one.
+/// Sends a request over an idle connection that rested no longer than `rest_max`, a shared one, or a new one.
 async fn attempt(
-    client: &Client,
+    journey: &Journey<'_>,
     seat: &Seat,
     request: Request<Upload>,
     rest_max: Duration,
     now: Instant,
+    patience: Patience,
 ) -> Result<(Response<Incoming>, Link), Unanswered> {
+    let (client, protocol) = (journey.client, journey.way.protocol);
     let options = &client.core.options;
     let endpoint = &seat.endpoint;
-    let kept = if rest_max.is_zero() { None } else { endpoint.take_link(client.shelf, rest_max, now) };
+    let kept = match protocol {
+        _ if rest_max.is_zero() => None,
+        Protocol::Http1 => endpoint.take_link(client.shelf, rest_max, now),
+        Protocol::H2c => endpoint.shared(client.shelf).map(|shared| Link::of(shared, options)),
+    };
+    let within = patience.until.map_or(options.connect_timeout, |until| options.connect_timeout.min(until.saturating_duration_since(now)));
     let mut link = match kept {
         Some(link) => link,
-        None => match Link::open(seat, options).await {
+        None => match Link::open(seat, protocol, options, within).await {
             Ok(link) => {
                 endpoint.connected();
+                if let Some(shared) = link.shared() {
+                    endpoint.share(client.shelf, shared);
+                }
                 link
             }
             Err(trouble) => {
@@ -158,23 +236,39 @@ async fn attempt(
             }
         },
     };
-    let response = link.send(request, now, options.response_timeout).await?;
+    let response = link.send(request, now, patience).await?;
     Ok((response, link))
 }
 
-fn pass_on(client: &Arc<Client>, delivered: Delivered, mut visit: Visit, upgrade: Option<Upgrade>) -> Result<Response<Relay>, Refusal> {
-    let Delivered { mut response, link, seat } = delivered;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        visit.answered(101, upgrade.is_none());
-        let upgrade = upgrade.ok_or(Refusal::BadGateway)?;
-        client.pulse.free();
-        return Ok(tunnel::begin(response, link, seat, upgrade));
+/// Whether an answer can be passed on.
+fn acceptable(response: &Response<Incoming>, upgrade: Option<&Upgrade>, client: &Client) -> Result<(), Refusal> {
+    if !headers::is_coding_known(response.headers()) {
+        return Err(Refusal::BadAnswer);
     }
+    if response.headers().len() > client.core.options.headers_max {
+        return Err(Refusal::AnswerTooLarge);
+    }
+    let is_changed = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_changed && !upgrade.is_some_and(|upgrade| headers::is_granted(response.headers(), upgrade)) {
+        return Err(Refusal::UpgradeFailed);
+    }
+    Ok(())
+}
+
+fn pass_on(client: &Arc<Client>, version: Version, delivered: Delivered, mut visit: Visit, upgrade: Option<Upgrade>) -> Response<Relay> {
+    let Delivered { mut response, link, seat, until } = delivered;
     visit.answered(response.status().as_u16(), false);
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(upgrade) = upgrade
+    {
+        client.pulse.free();
+        return tunnel::begin(response, link, seat, upgrade);
+    }
     *response.version_mut() = Version::HTTP_11;
-    headers::to_client(response.headers_mut());
-    let passage = Passage { client: Arc::clone(client), visit, connection: Some((link, seat)) };
-    Ok(response.map(|incoming| Relay::new(incoming, passage)))
+    headers::to_client(version, response.status(), response.headers_mut());
+    let time_up = until.map(|until| Box::pin(tokio::time::sleep_until(until.into())));
+    let passage = Passage { client: Arc::clone(client), visit, connection: Some((link, seat)), time_up };
+    response.map(|incoming| Relay::new(incoming, passage))
 }
 
 /// A request without a body, once more.
@@ -197,13 +291,23 @@ pub(super) struct Passage {
     client: Arc<Client>,
     visit: Visit,
     connection: Option<(Link, Seat)>,
+    time_up: Option<Pin<Box<Sleep>>>,
 }
 
 impl Passage {
+    /// Ready when the answer has taken longer than it may.
+    pub(super) fn poll_time_up(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.time_up.as_mut().map_or(Poll::Pending, |sleep| sleep.as_mut().poll(context))
+    }
+
     /// The whole body has come: the connection is kept for the next request.
     pub(super) fn complete(&mut self) {
         let Some((mut link, seat)) = self.connection.take() else { return };
         self.client.pulse.rest();
+        link.finish();
+        if link.shared().is_some() {
+            return;
+        }
         let client = Arc::clone(&self.client);
         let endpoint = Arc::clone(&seat.endpoint);
         if link.is_ready() {
@@ -223,61 +327,5 @@ impl Passage {
             self.visit.broken_off();
             self.client.core.tolls.failed.fetch_add(1, Relaxed);
         }
-    }
-}
-
-/// An answer of our own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
-    Pong,
-    BadRequest,
-    NoTunnels,
-    NoRoute,
-    NoEndpoint,
-    BadGateway,
-    GatewayTimeout,
-}
-
-impl From<Trouble> for Refusal {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Connect | Trouble::Broken => Self::BadGateway,
-            Trouble::ConnectTimeout | Trouble::ResponseTimeout => Self::GatewayTimeout,
-        }
-    }
-}
-
-impl Refusal {
-    /// Whether the client did nothing wrong.
-    fn is_ours(self) -> bool {
-        matches!(self, Self::NoEndpoint | Self::BadGateway | Self::GatewayTimeout)
-    }
-
-    fn status(self) -> StatusCode {
-        match self {
-            Self::Pong => StatusCode::OK,
-            Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::NoTunnels => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BadGateway => StatusCode::BAD_GATEWAY,
-            Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
-        }
-    }
-
-    fn response(self) -> Response<Relay> {
-        let words = match self {
-            Self::Pong => "pong\n",
-            Self::BadRequest => "the request cannot be understood\n",
-            Self::NoTunnels => "CONNECT is not offered here\n",
-            Self::NoRoute => "no service is routed here\n",
-            Self::NoEndpoint => "the service has no ready copy\n",
-            Self::BadGateway => "the service did not answer\n",
-            Self::GatewayTimeout => "the service did not answer in time\n",
-        };
-        let mut response = Response::new(Relay::Text(words));
-        *response.status_mut() = self.status();
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        response
     }
 }

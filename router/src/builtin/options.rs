@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// How the router behaves. `Options::default()` is meant to be right.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -11,7 +13,8 @@ pub struct Options {
     pub workers: usize,
     /// How long connecting to an endpoint may take.
     pub connect_timeout: Duration,
-    /// How long an endpoint may take to begin its answer, counted from the last byte of the request.
+    /// How long an endpoint may take to begin its answer, counted from the last byte of the request, where the route has no
+    /// timeouts of its own. Zero: for ever.
     pub response_timeout: Duration,
     /// How long a client may take to send a request's head.
     pub header_timeout: Duration,
@@ -23,8 +26,12 @@ pub struct Options {
     pub link_idle: Duration,
     /// Connections kept for each endpoint and worker.
     pub links_kept: usize,
-    /// The largest head of a request in bytes, at least 8192; larger ones are answered 431.
+    /// The largest head of a request or an answer in bytes, at least 8192. A larger request is answered 431, a larger answer 502.
     pub header_bytes_max: usize,
+    /// The most headers of a request or an answer; more are answered as above.
+    pub headers_max: usize,
+    /// Which requests are logged.
+    pub access_log: AccessLog,
     /// The most connections from clients at a time; further ones wait in the listener's queue.
     pub connections_max: Option<usize>,
     /// Consecutive connect failures after which an endpoint is passed over.
@@ -33,7 +40,25 @@ pub struct Options {
     pub ejection: Duration,
     /// Proxies in front of this one, whose `Forwarded` and `X-Forwarded-*` are believed and continued.
     /// Everyone else's are replaced.
-    pub trusted: Vec<IpAddr>,
+    pub trusted: Vec<IpNet>,
+}
+
+/// Which requests are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLog {
+    /// None.
+    Off,
+    /// Those that the router could not carry.
+    #[default]
+    Failures,
+    /// All.
+    All,
+}
+
+impl Options {
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
 }
 
 impl Default for Options {
@@ -48,6 +73,8 @@ impl Default for Options {
             link_idle: Duration::from_secs(30),
             links_kept: 256,
             header_bytes_max: 64 * 1024,
+            headers_max: 200,
+            access_log: AccessLog::default(),
             connections_max: None,
             ejection_failures: 3,
             ejection: Duration::from_secs(5),

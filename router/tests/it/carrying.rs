@@ -1,7 +1,5 @@
 //! Where a request goes, and with what headers.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use http::StatusCode;
 use router::Router;
 use router::builtin::Options;
@@ -106,15 +104,78 @@ async fn what_a_stranger_says_of_where_it_comes_from_is_replaced() {
     assert!(!seen.contains("6.6.6.6"), "{seen}");
 }
 
-#[tokio::test]
-async fn what_a_trusted_proxy_says_is_continued() {
+/// What a request with these headers looks like at the endpoint, when its sender is trusted or not.
+async fn seen_with(is_trusted: bool, headers: &str) -> String {
     let backend = Backend::start("shop").await;
-    let trusted = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let trusted = if is_trusted { vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()] } else { Vec::new() };
     let router = builtin_with(Options { trusted, ..Options::default() }).await;
     send_all_to(&router, &[backend.address]).await;
-    let seen = ask_with_forged_headers(&router).await;
-    for line in ["x-forwarded-for: 6.6.6.6, 127.0.0.1\n", "x-forwarded-proto: https\n", "forwarded: for=6.6.6.6, for=127.0.0.1;"] {
-        assert!(seen.contains(line), "{line} not in {seen}");
+    wire::raw(router.address(), &format!("GET /headers HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n{headers}\r\n")).await
+}
+
+#[tokio::test]
+async fn a_strangers_word_is_taken_out_in_every_spelling() {
+    for name in [
+        "X-Forwarded-For",
+        "X_Forwarded_For",
+        "x-forwarded_for",
+        "X-Forwarded-Proto",
+        "X_FORWARDED_PROTO",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X_Forwarded-Port",
+        "X-Forwarded-User",
+        "X-Forwarded-Prefix",
+        "Forwarded",
+        "X-Real-IP",
+        "X_Real_IP",
+        "X-Client-IP",
+        "True-Client-IP",
+        "CF-Connecting-IP",
+        "X-Original-Host",
+        "Front-End-Https",
+        "X-Scheme",
+    ] {
+        let seen = seen_with(false, &format!("{name}: forged\r\n{name}: forged\r\nX-Kept: 1\r\n")).await;
+        assert!(!seen.contains("forged") && seen.contains("x-kept: 1\n"), "{name}: {seen}");
+        assert!(seen.contains("x-forwarded-for: 127.0.0.1\n") && seen.contains("x-forwarded-proto: http\n"), "{name}: {seen}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_trusted_proxy_says_is_continued_in_both_ways_to_say_it() {
+    for (sent, expected) in [
+        (
+            "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: www.test\r\nX-Forwarded-Port: 443\r\nX-Real-IP: 203.0.113.9\r\n",
+            &[
+                "x-forwarded-for: 203.0.113.9, 127.0.0.1\n",
+                "x-forwarded-proto: https\n",
+                "x-forwarded-host: www.test\n",
+                "x-forwarded-port: 443\n",
+                "x-real-ip: 203.0.113.9\n",
+                "forwarded: for=203.0.113.9;host=\"www.test\";proto=https, for=127.0.0.1\n",
+            ][..],
+        ),
+        (
+            "Forwarded: for=\"[2001:db8::1]:99\";proto=https;host=www.test, for=10.1.1.1\r\n",
+            &[
+                "forwarded: for=\"[2001:db8::1]:99\";proto=https;host=www.test, for=10.1.1.1, for=127.0.0.1;host=\"a.test\";proto=http\n",
+                "x-forwarded-for: 2001:db8::1, 10.1.1.1, 127.0.0.1\n",
+                "x-forwarded-proto: https\n",
+                "x-forwarded-host: www.test\n",
+            ],
+        ),
+        (
+            "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-For: 10.1.1.1\r\n",
+            &["x-forwarded-for: 203.0.113.9, 10.1.1.1, 127.0.0.1\n", "x-forwarded-proto: http\n", "x-forwarded-host: a.test\n"],
+        ),
+        ("X_Forwarded_Proto: https\r\n", &["x-forwarded-proto: http\n", "forwarded: for=127.0.0.1;host=\"a.test\";proto=http\n"]),
+    ] {
+        let seen = seen_with(true, sent).await;
+        for line in expected {
+            assert!(seen.contains(line), "{sent}: {line} not in {seen}");
+        }
+        assert!(!seen.contains("x_forwarded"), "{seen}");
     }
 }
 

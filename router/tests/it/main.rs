@@ -7,7 +7,10 @@ mod conformance;
 mod counting;
 mod drain;
 mod endurance;
+mod http2;
+mod limits;
 mod retries;
+mod rfc;
 mod rollout;
 mod streams;
 mod wire;
@@ -31,7 +34,7 @@ pub async fn builtin_with(options: Options) -> Builtin {
 }
 
 pub fn route(host: &str, path: &str, endpoints: &[SocketAddr]) -> Route {
-    Route { service: "default/shop".into(), host: host.into(), path: path.into(), endpoints: endpoints.to_vec() }
+    Route { service: "default/shop".into(), host: host.into(), path: path.into(), endpoints: endpoints.to_vec(), ..Route::default() }
 }
 
 pub fn table(routes: impl IntoIterator<Item = Route>) -> Table {
