@@ -90,4 +90,30 @@ mod tests {
         assert_eq!((merged[0].service.as_str(), merged[0].endpoints[0].port()), ("d/b", 2));
         assert!(merged[1].endpoints.is_empty());
     }
+
+    #[test]
+    fn paths_are_merged_in_the_form_in_which_they_are_compared() {
+        let at = |name: &str, created: &str, path: &str| {
+            let mut table = table(name, created, "x.test", "127.0.0.1:1");
+            table.spec.routes[0].path = path.into();
+            table
+        };
+        let tables = [
+            at("a", "2026-01-01T00:00:00Z", "/ü"),
+            at("b", "2026-01-02T00:00:00Z", "/%c3%bc/"),
+            at("c", "2026-01-03T00:00:00Z", "/a*"),
+            at("d", "2026-01-04T00:00:00Z", "/a?b"),
+        ];
+        let merged: Vec<(String, String)> = merge(&tables).into_iter().map(|merged| (merged.service, merged.path)).collect();
+        assert_eq!(merged, [("d/a".into(), "/%C3%BC".into()), ("d/c".into(), "/a*".into())]);
+    }
+
+    #[test]
+    fn what_copies_speak_and_how_long_they_may_take_is_merged_too() {
+        let mut table = table("a", "2026-01-01T00:00:00Z", "x.test", "127.0.0.1:1");
+        table.spec.routes[0].speaks = Speaks::H2c;
+        table.spec.routes[0].timeouts = Some(RouteTimeouts { request: Some(model::Duration::from_secs(5)), backend_request: None });
+        let merged = merge(&[table]);
+        assert_eq!((merged[0].speaks, merged[0].timeouts.request), (Speaks::H2c, Some(model::Duration::from_secs(5))));
+    }
 }

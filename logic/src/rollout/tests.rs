@@ -274,3 +274,24 @@ fn config_becomes_environment_and_routed_parts_get_a_probe() {
     let other = super::tests::service(1, "2");
     assert_ne!(hash, part_hash(&other.spec, &other.spec.parts[0]));
 }
+
+#[test]
+fn how_requests_are_carried_changes_without_a_new_copy() {
+    let mut world = World::up(service(2, "1"));
+    let mut changed = service(2, "1");
+    changed.spec.routes[0].timeouts =
+        Some(model::service::RouteTimeouts { request: Some(model::Duration::from_secs(5)), backend_request: None });
+    let mut part = serde_json::to_value(&changed.spec.parts[0]).unwrap();
+    part["pod"]["spec"]["containers"][0]["ports"][0]["appProtocol"] = json!("kubernetes.io/h2c");
+    changed.spec.parts[0] = serde_json::from_value(part).unwrap();
+    world.change(changed);
+    let mut done = String::new();
+    for _ in 0..4 {
+        done += &world.step();
+        world.seconds += 1;
+    }
+    assert!(done.contains("route shop-2 to [shop-web-1-0 shop-web-1-1]") && !done.contains("create"), "{done}");
+    let route = &world.table.as_ref().unwrap().spec.routes[0];
+    assert_eq!(route.speaks, model::route_table::Speaks::H2c);
+    assert_eq!(route.timeouts.unwrap().request, Some(model::Duration::from_secs(5)));
+}

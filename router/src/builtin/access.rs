@@ -66,13 +66,13 @@ impl Asked {
         if client.core.options.access_log != AccessLog::All {
             return;
         }
-        let (host, millis) = (self.host.to_str().unwrap_or_default(), arrival.elapsed().as_millis());
+        let (host, millis) = (self.host.to_str().unwrap_or_default(), millis_since(arrival));
         tracing::info!(target: "access", client = %self.client, method = %self.method, host, path = %self.target(), status, millis, "answered");
     }
 
     /// The router answered for itself.
     pub(super) fn refused(&self, client: &Client, status: u16, reason: &str, arrival: Instant) {
-        let (host, millis) = (self.host.to_str().unwrap_or_default(), arrival.elapsed().as_millis());
+        let (host, millis) = (self.host.to_str().unwrap_or_default(), millis_since(arrival));
         let (of, method, path) = (self.client, &self.method, self.target());
         match client.core.options.access_log {
             AccessLog::Off => {}
@@ -87,6 +87,10 @@ impl Asked {
             }
         }
     }
+}
+
+fn millis_since(arrival: Instant) -> u64 {
+    u64::try_from(arrival.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -159,6 +159,7 @@ impl Watched {
             let options = &self.client.core.options;
             let period = period(&self.client);
             if self.client.pulse.is(HEAD) && now.saturating_duration_since(self.head_since) >= options.header_timeout {
+                self.tell_late();
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             let rests = self.client.pulse.is(REST) && !self.client.pulse.was_written.swap(false, Relaxed);
@@ -169,6 +170,15 @@ impl Watched {
             self.tick.as_mut().reset(now + period);
         }
         Poll::Pending
+    }
+
+    /// Says why the connection is closed to a client that began a request (RFC 9110, 15.5.9). No answer is under way: its request is
+    /// not here yet. What the socket does not take at once is not worth waiting for.
+    fn tell_late(&self) {
+        const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        if !self.targets.is_between() && !self.targets.is_off() {
+            let _ = self.io.inner().try_write(LATE);
+        }
     }
 
     /// Passes on how a write went; one that waits too long is an error, except in a tunnel.
