@@ -16,6 +16,7 @@ mod body;
 mod client;
 mod core;
 mod deadline;
+mod early;
 mod endpoint;
 mod exchange;
 mod forwarded;

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::core::Core;
+use super::early::Early;
 use super::forwarded::Forwarded;
 use crate::target::{self, Targets};
 
@@ -43,6 +44,7 @@ pub(super) struct Client {
     /// Which shelf of each endpoint's idle connections this thread uses.
     pub(super) shelf: usize,
     pub(super) pulse: Pulse,
+    pub(super) early: Early,
     pub(super) is_trusted: bool,
     pub(super) peer: IpAddr,
     /// The address as `X-Forwarded-For` gives it.
@@ -61,6 +63,7 @@ impl Client {
             core,
             shelf,
             pulse: Pulse::default(),
+            early: Early::default(),
             address: HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown")),
             forwarded: Mutex::default(),
         }
@@ -126,6 +129,8 @@ pub(super) struct Watched {
     targets: Targets,
     /// Bytes read that are yet to be handed on, from this position.
     unread: (Vec<u8>, usize),
+    /// What is left of an interim answer; nothing else is written before it.
+    interim: Vec<u8>,
     /// Fires when a client that still sends after the last answer was listened to for long enough.
     lingering: Option<Pin<Box<Sleep>>>,
     /// Fires when a write has waited too long; there while one waits.
@@ -144,6 +149,7 @@ impl Watched {
             gathered: Vec::new(),
             targets: Targets::new(target::private),
             unread: (Vec::new(), 0),
+            interim: Vec::new(),
             lingering: None,
             stalled: None,
         }
@@ -200,6 +206,9 @@ impl Watched {
         if self.client.pulse.is(REST) {
             self.targets.resume();
         }
+        if self.client.early.is_waiting() {
+            self.write_early();
+        }
         let (unread, from) = &mut self.unread;
         if *from < unread.len() {
             let piece = &unread[*from..unread.len().min(*from + buffer.remaining())];
@@ -224,6 +233,27 @@ impl Watched {
             }
             Poll::Ready(Ok(()))
         })
+    }
+
+    /// Writes interim answers; see [`Early`].
+    fn write_early(&mut self) {
+        if !self.client.pulse.is(BUSY) || self.stalled.is_some() || !self.interim.is_empty() {
+            return;
+        }
+        let mut bytes = self.client.early.take();
+        if let Ok(written) = self.io.inner().try_write(&bytes) {
+            bytes.drain(..written);
+            self.interim = bytes;
+        }
+    }
+
+    /// Ready once no interim answer is left half written.
+    fn poll_interim(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(context, &self.interim))?;
+            self.interim.drain(..written);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Ready once the client has closed, or time is up.
@@ -289,7 +319,10 @@ impl Write for Watched {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.note_write();
         let this = self.get_mut();
-        let write = Pin::new(&mut this.io).poll_write(context, bytes);
+        let write = match this.poll_interim(context) {
+            Poll::Ready(Ok(())) => Pin::new(&mut this.io).poll_write(context, bytes),
+            other => other.map_ok(|()| 0),
+        };
         this.poll_stalled(context, write)
     }
 
@@ -317,7 +350,9 @@ impl Write for Watched {
     fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.note_write();
         let this = self.get_mut();
+        let interim = this.poll_interim(context);
         let write = match gathered(pieces, &mut this.gathered) {
+            _ if !matches!(interim, Poll::Ready(Ok(()))) => interim.map_ok(|()| 0),
             None => Pin::new(&mut this.io).poll_write_vectored(context, pieces),
             Some(text) => Pin::new(&mut this.io).poll_write(context, text),
         };

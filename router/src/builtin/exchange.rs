@@ -35,6 +35,9 @@ pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> 
     let arrival = Instant::now();
     client.pulse.busy(request.version());
     client.core.tolls.requests.fetch_add(1, Relaxed);
+    if client.early.is_waiting() {
+        client.early.take();
+    }
     let host = headers::host_of(&request);
     let asked = Asked::new(client, &request, host.as_ref().unwrap_or(&HeaderValue::from_static("")));
     let carried = match host {
@@ -69,7 +72,8 @@ async fn carry(
     let expects = headers::expects_continue(&request);
     let mut request = request.map(|body| Upload::new(body, expects));
     headers::to_endpoint(client, &mut request, host, upgrade.as_ref());
-    let journey = Journey { client, host: text(host), path: &path, way, arrival };
+    let hears_interim = version == Version::HTTP_11;
+    let journey = Journey { client, hears_interim, host: text(host), path: &path, way, arrival };
     let delivered = deliver(&journey, seat, request, upgrade.is_some()).await;
     match delivered.and_then(|delivered| acceptable(&delivered.response, upgrade.as_ref(), client).map(|()| delivered)) {
         Ok(delivered) => Ok(pass_on(client, version, delivered, visit, upgrade)),
@@ -108,7 +112,9 @@ fn seat(
 
 /// What stays the same over all tries of a request.
 struct Journey<'a> {
-    client: &'a Client,
+    client: &'a Arc<Client>,
+    /// Whether the client can be told of interim answers.
+    hears_interim: bool,
     host: &'a str,
     path: &'a str,
     way: Way,
@@ -236,7 +242,7 @@ async fn attempt(
             }
         },
     };
-    let response = link.send(request, now, patience).await?;
+    let response = link.send(request, now, patience, journey.hears_interim.then_some(client)).await?;
     Ok((response, link))
 }
 
@@ -258,6 +264,10 @@ fn acceptable(response: &Response<Incoming>, upgrade: Option<&Upgrade>, client: 
 fn pass_on(client: &Arc<Client>, version: Version, delivered: Delivered, mut visit: Visit, upgrade: Option<Upgrade>) -> Response<Relay> {
     let Delivered { mut response, link, seat, until } = delivered;
     visit.answered(response.status().as_u16(), false);
+    // What could not be written by now comes too late.
+    if client.early.is_waiting() {
+        client.early.take();
+    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS
         && let Some(upgrade) = upgrade
     {

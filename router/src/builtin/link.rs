@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::body::{Upload, UploadProgress};
+use super::client::Client;
 use super::deadline::Deadline;
 use super::endpoint::{Endpoint, Seat};
 use super::options::Options;
@@ -136,39 +137,24 @@ impl Link {
         mut request: Request<Upload>,
         sent_at: Instant,
         patience: Patience,
+        early: Option<&Arc<Client>>,
     ) -> Result<Response<Incoming>, Unanswered> {
         let progress = request.body().progress();
         let is_held = request.body().is_held();
-        if let Some(progress) = progress.as_ref().filter(|_| is_held) {
-            let progress = Arc::clone(progress);
-            hyper::ext::on_informational(&mut request, move |answer| {
-                if answer.status() == StatusCode::CONTINUE {
-                    progress.go_on();
-                }
-            });
-        }
+        hear_interim(&mut request, progress.clone().filter(|_| is_held), early);
         let last_sent = || progress.as_ref().map_or(sent_at, |progress: &Arc<UploadProgress>| progress.latest().max(sent_at));
-        let deadline = &mut self.deadline;
-        deadline.fire_by(patience.end(last_sent()));
-        let wait = |answer: Poll<Result<Response<Incoming>, Unanswered>>, context: &mut std::task::Context<'_>, deadline: &mut Deadline| {
-            if answer.is_ready() {
-                return answer;
-            }
-            let late = |()| Err(Unanswered { trouble: Trouble::ResponseTimeout, request: None });
-            deadline.poll_passed(context, || patience.end(last_sent())).map(late)
-        };
+        let end = || patience.end(last_sent());
+        self.deadline.fire_by(end());
         let answer = match &mut self.sender {
             Sender::Http1(sender, replaced) => {
                 if !request.uri().path_and_query().is_none_or(|target| target.as_str().is_ascii()) {
                     replaced.set();
                 }
-                let mut answer = pin!(sender.try_send_request(request));
-                poll_fn(|context| wait(answer.as_mut().poll(context).map_err(unanswered), context, deadline)).await
+                awaited(sender.try_send_request(request), &mut self.deadline, end, early).await
             }
             Sender::Http2(sender) => {
                 to_http_2(&mut request);
-                let mut answer = pin!(sender.try_send_request(request));
-                poll_fn(|context| wait(answer.as_mut().poll(context).map_err(unanswered), context, deadline)).await
+                awaited(sender.try_send_request(request), &mut self.deadline, end, early).await
             }
         };
         if let Ok(response) = &answer {
@@ -268,6 +254,57 @@ async fn http_2(stream: TcpStream, seat: &Seat, options: &Options) -> Opened {
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(async move { connection.await.unwrap_or_default() });
     Ok((Sender::Http2(sender), driver.abort_handle()))
+}
+
+type Answered = Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<Upload>>>;
+
+/// Waits for an answer until `end()`. Interim answers go first: the client's connection, whose task this is, writes them when it is
+/// polled again.
+async fn awaited(
+    answer: impl Future<Output = Answered>,
+    deadline: &mut Deadline,
+    end: impl Fn() -> Instant,
+    early: Option<&Arc<Client>>,
+) -> Result<Response<Incoming>, Unanswered> {
+    let mut answer = pin!(answer);
+    let mut held = None;
+    let answered = poll_fn(|context| {
+        if let Some(held) = held.take() {
+            return Poll::Ready(Some(held));
+        }
+        if let Some(client) = early {
+            client.early.register(context);
+        }
+        match answer.as_mut().poll(context) {
+            Poll::Pending => deadline.poll_passed(context, &end).map(|()| None),
+            Poll::Ready(answer) if early.is_some_and(|client| client.early.is_waiting()) => {
+                held = Some(answer);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        }
+    });
+    match answered.await {
+        None => Err(Unanswered { trouble: Trouble::ResponseTimeout, request: None }),
+        Some(answer) => answer.map_err(unanswered),
+    }
+}
+
+/// Has what an endpoint says before its answer heard: that it wants the body, and what is for the client.
+fn hear_interim(request: &mut Request<Upload>, held: Option<Arc<UploadProgress>>, early: Option<&Arc<Client>>) {
+    if held.is_none() && early.is_none() {
+        return;
+    }
+    let early = early.cloned();
+    hyper::ext::on_informational(request, move |answer| {
+        if let Some(held) = held.as_ref().filter(|_| answer.status() == StatusCode::CONTINUE) {
+            held.go_on();
+        }
+        if let Some(client) = &early {
+            client.early.add(answer.status(), answer.headers());
+        }
+    });
 }
 
 /// Says in the way of HTTP/2 what a request says in that of HTTP/1.1: the host is in the target, which must be a URI, and no header

@@ -427,6 +427,20 @@ const ROWS: &[Row] = &[
         &[],
         &["HTTP/1.1 502 "],
     ),
+    row(
+        "9110 15.2: interim answers are passed on, one after the other, before the final one",
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        &[],
+        &["HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\n", "!x-hop"],
+    ),
+    row(
+        "9110 15.2: but not to a client of HTTP/1.0",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        &[],
+        &["!103", "200 OK\r\n"],
+    ),
     // Pipelines and persistence.
     row(
         "9112 9.3.2: requests in a pipeline are answered in order",
@@ -535,4 +549,27 @@ async fn a_client_that_asks_whether_to_send_hears_the_endpoints_word() {
             tokio::time::timeout(SOON, arrived).await.unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn an_interim_answer_comes_before_the_final_one_is_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (go_on, told) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        crate::wire::read_until(&mut stream, HEAD).await;
+        stream.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n").await.unwrap();
+        told.await.unwrap();
+        stream.write_all(OK).await.unwrap();
+        // Kept until the client has its answer.
+        let _ = stream.read(&mut [0]).await;
+    });
+    let router = builtin().await;
+    send_all_to(&router, &[address]).await;
+    let mut client = TcpStream::connect(router.address()).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    crate::wire::read_until(&mut client, "link: </a.css>\r\n\r\n").await;
+    go_on.send(()).unwrap();
+    assert!(crate::wire::read_until(&mut client, "ok").await.starts_with("HTTP/1.1 200 OK\r\n"));
 }
