@@ -54,6 +54,12 @@ impl Error {
         matches!(self, Self::NotFound { .. })
     }
 
+    /// Whether the server understood and refused, so that the same is refused again until somebody changes something.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Api { failure, .. } = self else { return false };
+        matches!(failure.as_ref(), kube::Error::Api(status) if (400..500).contains(&status.code) && ![401, 408, 429].contains(&status.code))
+    }
+
     /// Whether another writer came first.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict { .. })

@@ -1,5 +1,6 @@
 //! Events: what people are told about an object beside its status.
 
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
@@ -31,6 +32,21 @@ impl Events {
     /// Something is wrong.
     pub async fn warning<K: Resource<DynamicType = ()>>(&self, about: &K, reason: &str, message: impl Into<String>) {
         self.publish(about, "Warning", reason, message.into()).await;
+    }
+
+    /// Something is wrong, and goes on being tried: told once, by the name that its words give the event.
+    pub async fn warning_once<K: Resource<DynamicType = ()>>(&self, about: &K, reason: &str, message: impl Into<String>) {
+        let message = message.into();
+        let mut event = self.event(about, "Warning", reason, message.clone());
+        let mut words = std::hash::DefaultHasher::new();
+        (reason, &message, about.uid()).hash(&mut words);
+        event.metadata.name = Some(format!("{}.{:016x}", about.name_any(), words.finish()));
+        let namespace = about.namespace().unwrap_or_else(|| "default".into());
+        let cause: Cause = Because::of(self.actor, about).reason(reason);
+        match Objects::<Event>::namespaced(&self.client, &namespace).create(&event, &cause).await {
+            Err(error) if !error.is_conflict() => tracing::debug!(%error, reason, "an event was not written"),
+            _ => {}
+        }
     }
 
     async fn publish<K: Resource<DynamicType = ()>>(&self, about: &K, kind: &str, reason: &str, message: String) {

@@ -49,11 +49,15 @@ fn is_twin(pod: &Pod, other: &Pod) -> bool {
     pod.labels().contains_key(labels::SERVICE) && of(pod) == of(other)
 }
 
+/// Whether a node is up, as far as its agent says.
+pub fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
 /// Why a node cannot take a Pod.
 fn refusal(pod: &Pod, node: &Node) -> Option<String> {
-    let ready =
-        node.status.iter().flat_map(|status| status.conditions.iter().flatten()).any(|is| is.type_ == "Ready" && is.status == "True");
-    if !ready {
+    if !is_ready(node) {
         return Some("is not ready".into());
     }
     if node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)) {

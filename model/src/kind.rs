@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Problem;
 
@@ -313,6 +313,18 @@ pub fn object_schema<Spec: JsonSchema, Status: JsonSchema>(generator: &mut Schem
         generator.definitions_mut().insert(key.clone(), schema.into());
     }
     Schema::new_ref(format!("#/components/schemas/{key}"))
+}
+
+/// Gives a new object of ours a status, so that whoever waits for it never sees it without: it is on its way, and nothing of it
+/// is so yet. Programs that judge any kind by its status read it as kstatus does.
+pub(crate) fn begin_status(object: &mut Value, why: &str) {
+    if !object["status"].is_null() || !object["metadata"].is_object() {
+        return;
+    }
+    let since = object["metadata"]["creationTimestamp"].as_str().unwrap_or("1970-01-01T00:00:00Z").to_owned();
+    let condition = |name: &str, status: &str, reason: &str| json!({"type": name, "status": status, "reason": reason, "message": why, "lastTransitionTime": since});
+    let conditions = [condition("Ready", "False", "New"), condition("Reconciling", "True", "New")];
+    object["status"] = json!({"observedGeneration": 0, "conditions": conditions});
 }
 
 /// The schema of a list of conditions: at most one of each type.

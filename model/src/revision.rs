@@ -1,12 +1,13 @@
 //! A Revision: a Service's resolved configuration at one moment, and the receipt of its rollout.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::kind::object_schema;
+use crate::kind::{begin_status, object_schema};
 use crate::{Column, Duration, Kind, Problem, ProblemKind, ServiceSpec};
 
 /// What was frozen. Never changes.
@@ -65,7 +66,7 @@ pub enum RevisionPhase {
     Switched,
     /// The rollout is over and it serves.
     Complete,
-    /// It never served: see `failure`.
+    /// It never served, or was taken back: see `failure`.
     Failed,
     /// A newer one has taken its place.
     Superseded,
@@ -76,6 +77,8 @@ pub enum RevisionPhase {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(rename = "dev.conductor.v1.RevisionStatus")]
 pub struct RevisionStatus {
+    /// The generation of the spec that this status speaks of; a Revision's spec never changes.
+    pub observed_generation: i64,
     /// How far the rollout is.
     pub phase: RevisionPhase,
     /// What is awaited, or what happened, in a sentence.
@@ -92,9 +95,16 @@ pub struct RevisionStatus {
     /// What clients saw during the switch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
-    /// Why it never served.
+    /// Why it never served, or was taken back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// The Revision that was put back when this one failed after the routes had moved to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled_back_to: Option<String>,
+    /// Ready once its rollout is over and it serves, Reconciling until then, Stalled when it failed; none once it is superseded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::kind::conditions_schema")]
+    pub conditions: Vec<Condition>,
 }
 
 /// What clients saw from the switch until the old copies had stopped, as the routers counted.
@@ -128,7 +138,7 @@ pub struct Receipt {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(rename = "dev.conductor.v1.Failure")]
 pub struct Failure {
-    /// A word for it: `ProgressDeadlineExceeded`, `Superseded`.
+    /// A word for it: `ProgressDeadlineExceeded`, or after the switch `CopyEnded` and `TooManyFailedRequests`.
     pub reason: String,
     /// The Pod that shows it.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -159,6 +169,7 @@ pub fn kind() -> Kind {
         ],
         selectable_fields: vec!["spec.service".into()],
         validate_change,
+        complete: |object| begin_status(object, "the Revision is new"),
         ..Kind::new("conductor.dev", "v1", "Revision", "revisions", |generator| {
             object_schema::<RevisionSpec, RevisionStatus>(
                 generator,

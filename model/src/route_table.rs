@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::kind::object_schema;
+use crate::kind::{begin_status, object_schema};
 use crate::service::RouteTimeouts;
 use crate::{Column, Duration, Kind};
 
@@ -97,12 +97,14 @@ pub struct Endpoint {
     pub address: String,
 }
 
-/// What the routers say. `conditions` is written by the route controller, each row of `routers` by the agent of its node.
+/// What the routers say. Each row of `routers` is written by the agent of its node, all else by the Service controller.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(rename = "dev.conductor.v1.RouteTableStatus")]
 pub struct RouteTableStatus {
-    /// `Conflict` when another Service holds a host and path.
+    /// The generation of the spec that the conditions speak of.
+    pub observed_generation: i64,
+    /// Ready when every router has this table in force, Reconciling until then, Stalled when one does not take it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::kind::conditions_schema")]
     pub conditions: Vec<Condition>,
@@ -137,6 +139,9 @@ pub struct RouterRow {
     /// The 99th percentile of that wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p99: Option<Duration>,
+    /// Why the router does not take the newest table; empty when it does.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub problem: String,
 }
 
 /// The kind, for [`crate::KINDS`].
@@ -152,6 +157,7 @@ pub fn kind() -> Kind {
             Column::computed("Routes", "string", routes_cell, "Host, path and number of copies"),
             Column::age(),
         ],
+        complete: |object| begin_status(object, "the RouteTable is new"),
         ..Kind::new("conductor.dev", "v1", "RouteTable", "routetables", |generator| {
             object_schema::<RouteTableSpec, RouteTableStatus>(generator, "RouteTable", "A Service's live routes.")
         })

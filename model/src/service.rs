@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::kind::object_schema;
+use crate::kind::{begin_status, object_schema};
 use crate::pod_template::{APP_PROTOCOLS, PodTemplate};
 use crate::{Column, Duration, Kind, Problem, Scale, ScaleRefused, check_label};
 
@@ -50,6 +50,16 @@ pub struct ServiceSpec {
     /// How a change is rolled out.
     #[serde(default)]
     pub rollout: Rollout,
+    /// Whether it is stopped: no copy of any part runs, however many are asked for, and its routes answer 503.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+}
+
+impl ServiceSpec {
+    /// What a Revision freezes of it: all but whether it is stopped.
+    pub fn frozen(&self) -> Self {
+        Self { suspend: false, ..self.clone() }
+    }
 }
 
 /// The value of an environment variable.
@@ -143,13 +153,52 @@ pub struct Rollout {
     pub progress_deadline: Duration,
     /// How long the old copies may take to finish their requests once they get no new ones.
     pub drain: Duration,
-    /// How long requests are counted for the receipt, from the switch on; at least until the old copies are drained.
+    /// How long the new version is watched and its requests counted for the receipt, from the switch on; at least until the old
+    /// copies are drained. When a new copy ends in that time, or `maxFailedRequests` is passed, the version before is put back.
     pub watch: Duration,
+    /// How many seconds a new copy must have been ready, without a restart, before it counts; less than `progressDeadline`.
+    /// Left out, it is 0 where every container has a readiness probe and the copy was not seen to end, and otherwise 2, but at
+    /// most half of the deadline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_ready_seconds: Option<i32>,
+    /// How many requests may fail while the new version is watched; with more the version before is put back. Left out, any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_failed_requests: Option<i64>,
+    /// In what order copies are replaced. Left out, old copies are stopped first only where two cannot run side by side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+}
+
+/// In what order copies are replaced.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "dev.conductor.v1.Strategy")]
+pub struct Strategy {
+    /// `RollingUpdate` or `Recreate`.
+    #[serde(rename = "type")]
+    pub order: StrategyType,
+}
+
+/// Which comes first, the end of the old copies or the start of the new ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "dev.conductor.v1.StrategyType")]
+pub enum StrategyType {
+    /// New copies start beside the old ones, which are stopped when the routes have moved.
+    #[default]
+    RollingUpdate,
+    /// Old copies are stopped before new ones start, and come back when these fail.
+    Recreate,
 }
 
 impl Default for Rollout {
     fn default() -> Self {
-        Self { progress_deadline: Duration::from_secs(120), drain: Duration::from_secs(10), watch: Duration::from_secs(1) }
+        Self {
+            progress_deadline: Duration::from_secs(120),
+            drain: Duration::from_secs(10),
+            watch: Duration::from_secs(1),
+            min_ready_seconds: None,
+            max_failed_requests: None,
+            strategy: None,
+        }
     }
 }
 
@@ -173,7 +222,8 @@ pub struct ServiceStatus {
     /// The selector of this Service's Pods, for `/scale`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub selector: String,
-    /// Ready, Progressing, Degraded, and Conflict when another Service holds a route.
+    /// Ready when the newest spec serves with all its copies; Available while anything serves; Reconciling and Progressing while a
+    /// change is on its way, Stalled when it failed; Degraded when something is amiss; Suspended while it is stopped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::kind::conditions_schema")]
     pub conditions: Vec<Condition>,
@@ -216,6 +266,7 @@ pub fn kind() -> Kind {
             Column::age(),
         ],
         validate,
+        complete: |object| begin_status(object, "the Service is new"),
         claims: Some(claims),
         ..Kind::new("conductor.dev", "v1", "Service", "services", |generator| {
             object_schema::<ServiceSpec, ServiceStatus>(generator, "Service", "One configured use of an application.")
@@ -244,7 +295,7 @@ fn state_cell(object: &Value, _: jiff::Timestamp) -> Value {
         let conditions = object["status"]["conditions"].as_array();
         conditions.into_iter().flatten().any(|condition| condition["type"] == name && condition["status"] == "True")
     };
-    let state = ["Conflict", "Degraded", "Progressing", "Ready"].into_iter().find(|name| is_true(name));
+    let state = ["Suspended", "Degraded", "Progressing", "Ready"].into_iter().find(|name| is_true(name));
     json!(state.unwrap_or("Pending"))
 }
 
@@ -311,10 +362,26 @@ fn problems(spec: &ServiceSpec) -> Vec<Problem> {
         }
         route_problems(route, spec, &field, &mut found);
     }
-    if spec.rollout.progress_deadline.get().is_zero() {
+    rollout_problems(&spec.rollout, &mut found);
+    found
+}
+
+fn rollout_problems(rollout: &Rollout, found: &mut Vec<Problem>) {
+    let deadline = rollout.progress_deadline.get();
+    if deadline.is_zero() {
         found.push(Problem::invalid("spec.rollout.progressDeadline", "must be longer than 0s"));
     }
-    found
+    match rollout.min_ready_seconds.map(u64::try_from) {
+        Some(Err(_)) => found.push(Problem::invalid("spec.rollout.minReadySeconds", "must be greater than or equal to 0")),
+        Some(Ok(seconds)) if seconds > 0 && std::time::Duration::from_secs(seconds) >= deadline => {
+            let detail = format!("{seconds}: must be less than progressDeadline, which is {}", rollout.progress_deadline);
+            found.push(Problem::invalid("spec.rollout.minReadySeconds", detail));
+        }
+        _ => {}
+    }
+    if rollout.max_failed_requests.is_some_and(|most| most < 0) {
+        found.push(Problem::invalid("spec.rollout.maxFailedRequests", "must be greater than or equal to 0"));
+    }
 }
 
 impl Route {
@@ -466,6 +533,11 @@ mod tests {
             &["spec.routes[1]: Duplicate"],
         );
         check(|o| o["spec"]["rollout"] = json!({"drain": "soon"}), &["is no duration"]);
+        check(|o| o["spec"]["rollout"] = json!({"minReadySeconds": -1}), &["spec.rollout.minReadySeconds"]);
+        check(|o| o["spec"]["rollout"] = json!({"minReadySeconds": 9, "progressDeadline": "9s"}), &["must be less than progressDeadline"]);
+        check(|o| o["spec"]["rollout"] = json!({"minReadySeconds": 8, "progressDeadline": "9s"}), &[]);
+        check(|o| o["spec"]["rollout"] = json!({"maxFailedRequests": -1}), &["spec.rollout.maxFailedRequests"]);
+        check(|o| o["spec"]["rollout"] = json!({"strategy": {"type": "Recreate"}}), &[]);
         check(
             |o| {
                 let route = o["spec"]["routes"][0].clone();

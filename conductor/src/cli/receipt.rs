@@ -1,4 +1,4 @@
-//! Rollouts in words: what clients saw, or why a Revision never served.
+//! Rollouts in words: what clients saw, or why a Revision never served or was taken back.
 
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ pub fn time(time: Duration) -> String {
 /// Why a Revision never served, and what serves instead: some lines.
 pub fn failure(service: &Service, revision: &Revision) -> String {
     let (name, status) = (revision.name_any(), revision.status.clone().unwrap_or_default());
+    let seen = status.rolled_back_to.as_ref().map(|_| receipt(revision)).unwrap_or_default();
     let failure = status.failure.unwrap_or_default();
     let reason = if failure.reason.is_empty() { "Failed".to_owned() } else { failure.reason };
     let mut lines = vec![format!("{name} failed ({reason}): {}", status.message)];
@@ -47,6 +48,7 @@ pub fn failure(service: &Service, revision: &Revision) -> String {
     for (at, line) in failure.log.iter().enumerate() {
         add(if at == 0 { "log" } else { "" }, line);
     }
+    add("receipt", &seen);
     add("serving", &serving(service, &name));
     add("next", &next(service, &failure.pod, &name));
     lines.join("\n")

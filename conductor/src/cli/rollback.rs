@@ -39,8 +39,12 @@ pub async fn rollback(args: Rollback) -> Result<()> {
     let stored = stored.ok_or_else(|| Failure::new(Exit::NotFound, format!("Revision {name} has just been forgotten")))?;
     let (object, is_changed) = server
         .change_service(&args.service, |object| {
-            if object["spec"] != stored["spec"]["template"] {
-                object["spec"] = stored["spec"]["template"].clone();
+            let mut wanted = stored["spec"]["template"].clone();
+            if let Some(suspend) = object["spec"].get("suspend") {
+                wanted["suspend"] = suspend.clone();
+            }
+            if object["spec"] != wanted {
+                object["spec"] = wanted;
                 object["metadata"]["annotations"][labels::ROLLBACK_OF] = json!(name);
             }
             Ok(())
@@ -67,7 +71,7 @@ fn choose<'a>(service: &Service, revisions: &'a [Revision], asked: Option<&str>)
         let what = format!("Service {name} has no Revision {asked}; `conductor history {name}` shows those it has");
         return found.ok_or_else(|| absent(&what, asked, names.iter().map(String::as_str)));
     }
-    let candidates = revisions.iter().filter(|revision| has_served(revision) && revision.spec.template != service.spec);
+    let candidates = revisions.iter().filter(|revision| has_served(revision) && revision.spec.template != service.spec.frozen());
     candidates.max_by_key(|revision| revision.spec.number).ok_or_else(|| {
         let why = "no other Revision of it has served; `conductor history` shows those there are";
         Failure::failed(format!("Service {name} has nothing to go back to: {why}"))
@@ -76,7 +80,9 @@ fn choose<'a>(service: &Service, revisions: &'a [Revision], asked: Option<&str>)
 
 fn has_served(revision: &Revision) -> bool {
     let status = revision.status.as_ref();
-    status.is_some_and(|status| status.phase == RevisionPhase::Complete || status.switched_at.is_some())
+    status.is_some_and(|status| {
+        status.phase == RevisionPhase::Complete || (status.switched_at.is_some() && status.phase != RevisionPhase::Failed)
+    })
 }
 
 #[cfg(test)]

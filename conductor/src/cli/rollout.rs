@@ -52,8 +52,10 @@ enum Verdict<'a> {
     Waiting(String),
     /// The rollout is over, and this serves.
     Complete(&'a Revision),
-    /// The rollout is over, and this never served.
+    /// The rollout is over, and this never served or was taken back.
     Failed(&'a Revision),
+    /// The server refuses what the Service needs; what it said.
+    Refused(String),
 }
 
 /// The end of a rollout.
@@ -124,6 +126,11 @@ async fn outcome(server: &Server, one: &Awaited, patience: &Patience) -> Result<
             }
             Verdict::Complete(revision) => (revision.clone(), false),
             Verdict::Failed(revision) => (revision.clone(), true),
+            Verdict::Refused(why) => {
+                let next = "change the file, or what refuses it, and run `conductor up` again";
+                let message = format!("Service {} cannot be brought on: {why}\n  next    {next}", one.name);
+                return Err(Failure::new(Exit::Unhealthy, message));
+            }
         };
         Ok(Some(Outcome { service, revision, is_failed }))
     };
@@ -138,19 +145,48 @@ async fn outcome(server: &Server, one: &Awaited, patience: &Patience) -> Result<
 /// How far a Service is, from its newest Revision. One that was not made from the Service's present spec says nothing.
 fn judge<'a>(service: &Service, revisions: &'a [Revision]) -> Verdict<'a> {
     let newest = revisions.iter().max_by_key(|revision| revision.spec.number);
-    let Some(revision) = newest.filter(|revision| revision.spec.template == service.spec) else {
-        return Verdict::Waiting(format!("{}: a new Revision is awaited", service.name_any()));
+    let Some(revision) = newest.filter(|revision| revision.spec.template == service.spec.frozen()) else {
+        let waiting = || Verdict::Waiting(format!("{}: a new Revision is awaited", service.name_any()));
+        return stalled(service).map_or_else(waiting, Verdict::Refused);
     };
     let status = revision.status.clone().unwrap_or_default();
     match status.phase {
         RevisionPhase::Failed => Verdict::Failed(revision),
         _ if status.failure.is_some() => Verdict::Failed(revision),
-        RevisionPhase::Complete => Verdict::Complete(revision),
-        RevisionPhase::Starting | RevisionPhase::Switched | RevisionPhase::Superseded => {
-            let message = if status.message.is_empty() { "its copies are being started".to_owned() } else { status.message };
-            Verdict::Waiting(format!("{}: {message}", revision.name_any()))
-        }
+        RevisionPhase::Complete => match restarting(service) {
+            Some(what) => Verdict::Waiting(format!("{}: {what}", revision.name_any())),
+            None => Verdict::Complete(revision),
+        },
+        RevisionPhase::Starting | RevisionPhase::Switched | RevisionPhase::Superseded => match stalled(service) {
+            Some(why) => Verdict::Refused(why),
+            None => {
+                let message = if status.message.is_empty() { "its copies are being started".to_owned() } else { status.message };
+                Verdict::Waiting(format!("{}: {message}", revision.name_any()))
+            }
+        },
     }
+}
+
+/// Why nothing more happens to a Service as it is written now; `None` while something does.
+fn stalled(service: &Service) -> Option<String> {
+    let status = service.status.as_ref().filter(|status| Some(status.observed_generation) == service.metadata.generation)?;
+    let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled" && condition.status == "True")?;
+    Some(stalled.message.clone())
+}
+
+/// What is awaited of a Service that was stopped or started again, which makes no Revision; `None` when it is so.
+fn restarting(service: &Service) -> Option<String> {
+    let status = service.status.clone().unwrap_or_default();
+    if service.metadata.generation.is_some_and(|generation| status.observed_generation < generation) {
+        return Some("the change is being looked at".into());
+    }
+    let find = |name: &str| status.conditions.iter().find(|condition| condition.type_ == name).cloned();
+    let unfinished = if service.spec.suspend {
+        find("Suspended").filter(|condition| condition.reason != "Stopped")
+    } else {
+        find("Ready").filter(|condition| condition.status == "False")
+    };
+    unfinished.map(|condition| condition.message)
 }
 
 /// The selector of everything that belongs to a Service.
@@ -218,6 +254,7 @@ mod tests {
             Verdict::Waiting(what) => format!("waiting: {what}"),
             Verdict::Complete(revision) => format!("complete: {}", revision.name_any()),
             Verdict::Failed(revision) => format!("failed: {}", revision.name_any()),
+            Verdict::Refused(why) => format!("refused: {why}"),
         };
         assert_eq!(verdict, expected);
     }

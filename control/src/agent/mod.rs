@@ -1,11 +1,13 @@
 //! Our process on a node: runs the Pods that are placed on it, carries the routes, shows logs.
 
 mod credentials;
+mod drain;
 mod logs;
 mod node;
 mod pods;
 mod routes;
 mod sandbox;
+mod stop;
 mod streams;
 mod usage;
 mod worker;

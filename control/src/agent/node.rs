@@ -1,7 +1,5 @@
 //! The Node object of this machine.
 
-use std::time::Duration;
-
 use client::{Because, Objects, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
@@ -10,9 +8,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use crate::controllers::BackOff;
 use crate::status::difference_of;
-
-const RETRY: Duration = Duration::from_millis(500);
 
 /// What is so of this machine.
 #[derive(Debug, Clone)]
@@ -37,9 +34,16 @@ pub struct NodeFacts {
 
 /// Writes the Node of this machine, until it is written or `stop` is cancelled.
 pub async fn join(shared: &Shared, stop: &CancellationToken) {
-    while let Err(error) = write(shared).await {
+    let back_off = BackOff::default();
+    loop {
+        let written = write(shared).await;
+        crate::controllers::looked("node", &written);
+        let Err(error) = written else { return };
         tracing::warn!(%error, "this node could not join");
-        if stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_none() {
+        let mut node = Node::default();
+        node.metadata.name = Some(shared.facts.name.clone());
+        shared.events.warning_once(&node, "FailedJoin", error.to_string()).await;
+        if stop.run_until_cancelled(tokio::time::sleep(back_off.failed(""))).await.is_none() {
             return;
         }
     }

@@ -94,6 +94,12 @@ impl Routes {
         let routes = merge(&all).into_iter().map(route);
         if let Err(error) = self.shared.router.apply(Table { routes: routes.collect() }).await {
             tracing::error!(%error, "the router did not take the table");
+            for table in changed {
+                let (shared, problem) = (Arc::clone(&self.shared), error.to_string());
+                tokio::spawn(async move {
+                    report(&shared, &table, "the router does not take the table", |row| row.problem.clone_from(&problem)).await;
+                });
+            }
             return;
         }
         for table in changed {
@@ -133,13 +139,13 @@ async fn follow(shared: Arc<Shared>, table: RouteTable, removed: Vec<SocketAddr>
     let generation = table.metadata.generation.unwrap_or(0);
     let begun = tokio::time::Instant::now();
     if !removed.is_empty() {
-        report(&shared, &table, "the table is in force", |row| row.generation = row.generation.max(generation)).await;
+        report(&shared, &table, "the table is in force", |row| in_force(row, generation)).await;
         if let Err(error) = shared.router.drain(&removed, table.spec.drain.get()).await {
             tracing::warn!(%error, "copies could not be drained");
         }
     }
     report(&shared, &table, "the table is in force and drained", |row| {
-        row.generation = row.generation.max(generation);
+        in_force(row, generation);
         row.drained_generation = row.drained_generation.max(generation);
     })
     .await;
@@ -148,6 +154,11 @@ async fn follow(shared: Arc<Shared>, table: RouteTable, removed: Vec<SocketAddr>
         let counts = shared.router.counts(&service_of(&table)).await.unwrap_or_default();
         report(&shared, &table, "the requests of the switch are counted", |row| count(row, &table.spec.revision, counts)).await;
     }
+}
+
+fn in_force(row: &mut RouterRow, generation: i64) {
+    row.generation = row.generation.max(generation);
+    row.problem.clear();
 }
 
 fn count(row: &mut RouterRow, revision: &str, counts: Option<Counts>) {

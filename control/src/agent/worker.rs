@@ -12,18 +12,18 @@ use k8s_openapi::api::core::v1::{Container, Pod, Probe};
 use kube::ResourceExt as _;
 use logic::pod::{Act, Exit, Health, Observed, Phase, Plan, ProbeKind, Probing, Seen, Trouble, patience, plan};
 use model::labels;
-use runtime::{ContainerPhase, ImageTrouble, LogOptions, PodState, ProbeAnswer, Runtime};
+use runtime::{ContainerPhase, ImageTrouble, PodState, ProbeAnswer, Runtime};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::credentials::{self, Shown};
-use super::{Shared, sandbox};
+use super::{Shared, drain, sandbox, stop};
+use crate::controllers::BackOff;
 use crate::status::difference_of;
 
 const ACTOR: &str = "agent";
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
-const WORDS_LINES: u64 = 20;
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -52,6 +52,9 @@ pub async fn work(shared: Arc<Shared>, pod: Pod, news: UnboundedReceiver<News>) 
         pull_problem: String::new(),
         unheeded: None,
         failures: 0,
+        back_off: BackOff::default(),
+        problem: String::new(),
+        has_requests: false,
         gone: false,
     };
     worker.run().await;
@@ -74,6 +77,12 @@ struct Worker {
     unheeded: Option<serde_json::Value>,
     /// Failures in a row, for the pause before the next try.
     failures: u32,
+    /// Turns in a row that ended with an error, for the pause before the next.
+    back_off: BackOff,
+    /// What was last told to have gone wrong with a turn.
+    problem: String,
+    /// Whether requests may still be on their way, though it is being deleted.
+    has_requests: bool,
     gone: bool,
 }
 
@@ -86,12 +95,12 @@ impl Worker {
             let turned = self.turn().await;
             crate::controllers::looked("pod", &turned);
             let pause = match turned {
-                Ok(Some(pause)) => pause,
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::warn!(pod = %self.pod.name_any(), %error, "a pod could not be brought on");
-                    Some(RETRY)
+                Ok(Some(pause)) => {
+                    self.back_off.went_well("");
+                    pause
                 }
+                Ok(None) => return,
+                Err(error) => Some(self.not_brought_on(&error.to_string()).await),
             };
             let due = self.due_probes();
             let pause = [pause, due].into_iter().flatten().min().unwrap_or(Duration::from_secs(3_600));
@@ -117,6 +126,16 @@ impl Worker {
         }
     }
 
+    /// A turn ended with an error: tells, and says how long to wait before the next.
+    async fn not_brought_on(&mut self, error: &str) -> Duration {
+        tracing::warn!(pod = %self.pod.name_any(), %error, "a pod could not be brought on");
+        if self.problem != error {
+            self.problem = error.to_owned();
+            self.shared.events.warning(&self.pod, "FailedSync", error).await;
+        }
+        self.back_off.failed("")
+    }
+
     /// Looks, decides and acts once. `None` ends the worker; otherwise when to look again at the latest.
     async fn turn(&mut self) -> Result<Option<Option<Duration>>> {
         let Some(runtime) = self.runtime.clone() else { return self.without_runtime().await };
@@ -125,6 +144,7 @@ impl Worker {
             return Ok(if self.remove(&runtime, &uid).await { None } else { Some(Some(RETRY)) });
         }
         self.look(&runtime, &uid).await;
+        self.has_requests = self.state.is_some() && drain::has_requests(&self.shared, &self.pod).await;
         let Plan { acts, status, wake_after } = self.plan();
         let mut pause = wake_after;
         self.write_status(&status).await?;
@@ -179,7 +199,7 @@ impl Worker {
                     let was_running = self.probings.remove(&container.name).is_some();
                     self.health.remove(&container.name);
                     if was_running || !self.last_words.contains_key(&container.name) {
-                        let words = last_words(runtime, uid, &container.name).await;
+                        let words = stop::last_words(runtime, uid, &container.name).await;
                         self.last_words.insert(container.name.clone(), words);
                     }
                 }
@@ -232,6 +252,7 @@ impl Worker {
             health: &self.health,
             last_words: &self.last_words,
             trouble: self.trouble.as_ref(),
+            has_requests: self.has_requests,
             address: &self.shared.facts.address,
             now: self.shared.clock.now(),
         })
@@ -318,12 +339,17 @@ impl Worker {
             if let Some(health) = self.health.get_mut(&container) {
                 health.restart = None;
             }
-            stops.push(stop_one(Arc::clone(runtime), uid.clone(), self.container(&container).cloned(), container, grace));
+            stops.push(stop::container(Arc::clone(runtime), uid.clone(), self.container(&container).cloned(), container, grace));
         }
         let mut stopping = std::pin::pin!(join_all(stops));
         loop {
             tokio::select! {
-                _ = &mut stopping => return,
+                problems = &mut stopping => {
+                    for (reason, message) in problems.into_iter().flatten() {
+                        self.shared.events.warning(&self.pod, reason, message).await;
+                    }
+                    return;
+                }
                 news = self.news.recv() => match news {
                     Some(news) => {
                         self.take(news);
@@ -345,7 +371,11 @@ impl Worker {
                 true
             }
             Err(error) => {
-                tracing::warn!(pod = %self.pod.name_any(), %error, "a sandbox could not be removed");
+                let message = format!("its sandbox could not be removed: {error}");
+                if self.problem != message {
+                    self.shared.events.warning(&self.pod, "FailedKillPod", message.clone()).await;
+                    self.problem = message;
+                }
                 false
             }
         }
@@ -428,25 +458,6 @@ impl Worker {
     }
 }
 
-async fn stop_one(runtime: Arc<dyn Runtime>, uid: String, container: Option<Container>, name: String, grace: Duration) {
-    let started = tokio::time::Instant::now();
-    let hook = container.as_ref().and_then(|container| container.lifecycle.as_ref()?.pre_stop.as_ref());
-    if let (Some(hook), Some(container)) = (hook, &container) {
-        let (check, sleep) = sandbox::hook(hook, container);
-        tokio::time::sleep(sleep.min(grace)).await;
-        if let Some(check) = check {
-            match runtime.probe(&uid, &name, &check, grace).await {
-                Ok(ProbeAnswer { passed: false, detail }) => tracing::warn!(container = %name, detail, "a preStop hook failed"),
-                Err(error) => tracing::warn!(container = %name, %error, "a preStop hook failed"),
-                Ok(_) => {}
-            }
-        }
-    }
-    if let Err(error) = runtime.stop(&uid, &name, grace.saturating_sub(started.elapsed())).await {
-        tracing::warn!(container = %name, %error, "a container could not be stopped");
-    }
-}
-
 /// Why a runtime did not do as asked, with Kubernetes' word where it has one.
 fn trouble(error: &runtime::Error, otherwise: &str, message: String) -> Trouble {
     let reason = match error {
@@ -461,16 +472,6 @@ fn trouble(error: &runtime::Error, otherwise: &str, message: String) -> Trouble 
         _ => otherwise,
     };
     Trouble { reason: reason.into(), message }
-}
-
-async fn last_words(runtime: &Arc<dyn Runtime>, uid: &str, container: &str) -> String {
-    let options = LogOptions { tail: Some(WORDS_LINES), limit_bytes: Some(2_048), ..LogOptions::default() };
-    let Ok(mut stream) = runtime.logs(uid, container, options).await else { return String::new() };
-    let mut bytes = Vec::new();
-    while let Some(chunk) = stream.next().await {
-        bytes.extend_from_slice(&chunk);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn seen(state: &runtime::ContainerState) -> Seen {

@@ -1,7 +1,6 @@
 //! Every namespace has a ServiceAccount `default`, that of Pods which name none, as in Kubernetes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use client::{Because, Error, Objects, Result};
 use futures::StreamExt as _;
@@ -12,21 +11,32 @@ use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt as _};
+use model::Clock;
 use model::service_account::DEFAULT;
 use tokio_util::sync::CancellationToken;
 
+use super::BackOff;
+use crate::Events;
+
 const ACTOR: &str = "accounts";
-const RETRY: Duration = Duration::from_secs(1);
+
+struct Context {
+    client: Client,
+    events: Events,
+    back_off: BackOff,
+}
 
 /// Runs until `stop` is cancelled.
-pub async fn run(client: Client, stop: CancellationToken) {
+pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let events = Events::new(&client, &clock, ACTOR);
+    let context = Arc::new(Context { client: client.clone(), events, back_off: BackOff::default() });
     let defaults = watcher::Config::default().fields(&format!("metadata.name={DEFAULT}"));
     Controller::new(Api::<Namespace>::all(client.clone()), watcher::Config::default())
-        .watches(Api::<ServiceAccount>::all(client.clone()), defaults, |account| {
+        .watches(Api::<ServiceAccount>::all(client), defaults, |account| {
             account.namespace().map(|namespace| ObjectRef::<Namespace>::new(&namespace))
         })
         .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, |namespace, error: &Error, _| on_error(&namespace, error), Arc::new(client))
+        .run(reconcile, |namespace, error: &Error, context| on_error(&namespace, error, &context), context)
         .for_each(|outcome| {
             super::looked(ACTOR, &outcome);
             std::future::ready(())
@@ -34,16 +44,16 @@ pub async fn run(client: Client, stop: CancellationToken) {
         .await;
 }
 
-fn on_error(namespace: &Namespace, error: &Error) -> Action {
+fn on_error(namespace: &Namespace, error: &Error, context: &Context) -> Action {
     tracing::warn!(namespace = %namespace.name_any(), %error, "a namespace has no ServiceAccount {DEFAULT}");
-    Action::requeue(RETRY)
+    Action::requeue(context.back_off.failed(&namespace.name_any()))
 }
 
-async fn reconcile(namespace: Arc<Namespace>, client: Arc<Client>) -> Result<Action> {
+async fn reconcile(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<Action> {
     if namespace.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let accounts = Objects::<ServiceAccount>::namespaced(&client, &namespace.name_any());
+    let accounts = Objects::<ServiceAccount>::namespaced(&context.client, &namespace.name_any());
     if accounts.get(DEFAULT).await?.is_none() {
         let metadata = ObjectMeta { name: Some(DEFAULT.to_owned()), ..ObjectMeta::default() };
         let account = ServiceAccount { metadata, ..ServiceAccount::default() };
@@ -51,8 +61,14 @@ async fn reconcile(namespace: Arc<Namespace>, client: Arc<Client>) -> Result<Act
         match accounts.create(&account, &cause).await {
             // Somebody else was faster, or the namespace is gone.
             Err(Error::Conflict { .. } | Error::NotFound { .. }) => {}
-            other => drop(other?),
+            Err(error) => {
+                let message = format!("it has no ServiceAccount {DEFAULT}: {error}");
+                context.events.warning_once(namespace.as_ref(), "FailedCreate", message).await;
+                return Err(error);
+            }
+            Ok(_) => {}
         }
     }
+    context.back_off.went_well(&namespace.name_any());
     Ok(Action::await_change())
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod aggregation;
+mod back_off;
 mod expiry;
 mod garbage;
 mod namespaces;
@@ -15,6 +16,8 @@ use kube::Client;
 use model::Clock;
 use model::metrics::{Counter, Form, Labelled, Text};
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use back_off::BackOff;
 
 /// How often each controller looked at an object (labels: controller, outcome).
 static LOOKS: LazyLock<Labelled<Counter>> = LazyLock::new(Labelled::default);
@@ -42,9 +45,9 @@ pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken)
         tokio::spawn(service::run(client.clone(), Arc::clone(&clock), stop.clone())),
         tokio::spawn(placement::run(client.clone(), Arc::clone(&clock), stop.clone())),
         tokio::spawn(garbage::run(client.clone(), stop.clone())),
-        tokio::spawn(namespaces::run(client.clone(), stop.clone())),
-        tokio::spawn(accounts::run(client.clone(), stop.clone())),
-        tokio::spawn(aggregation::run(client.clone(), stop.clone())),
+        tokio::spawn(namespaces::run(client.clone(), Arc::clone(&clock), stop.clone())),
+        tokio::spawn(accounts::run(client.clone(), Arc::clone(&clock), stop.clone())),
+        tokio::spawn(aggregation::run(client.clone(), Arc::clone(&clock), stop.clone())),
         tokio::spawn(expiry::run(client, clock, stop)),
     ];
     join_all(tasks).await;

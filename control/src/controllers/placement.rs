@@ -17,14 +17,18 @@ use model::{Clock, labels};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::BackOff;
+use crate::Events;
+
 const ACTOR: &str = "placement";
-const RETRY: Duration = Duration::from_secs(1);
 /// How soon a Pod that no node takes is tried again; a change of a node tries it at once.
 const RETRY_NOWHERE: Duration = Duration::from_secs(30);
 
 struct Context {
     client: Client,
     clock: Arc<dyn Clock>,
+    events: Events,
+    back_off: BackOff,
 }
 
 /// Runs until `stop` is cancelled.
@@ -32,13 +36,14 @@ pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken)
     let unplaced = watcher::Config::default().fields("spec.nodeName=");
     let controller = Controller::new(Api::<Pod>::all(client.clone()), unplaced);
     let waiting = controller.store();
-    let context = Arc::new(Context { client: client.clone(), clock });
+    let events = Events::new(&client, &clock, ACTOR);
+    let context = Arc::new(Context { client: client.clone(), clock, events, back_off: BackOff::default() });
     controller
         .watches(Api::<Node>::all(client), watcher::Config::default(), move |_| {
             waiting.state().iter().map(|pod| ObjectRef::from_obj(pod.as_ref())).collect::<Vec<_>>()
         })
         .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, |pod, error: &Error, _| on_error(&pod, error), context)
+        .run(reconcile, |pod, error: &Error, context| on_error(&pod, error, &context), context)
         .for_each(|outcome| {
             super::looked("placement", &outcome);
             std::future::ready(())
@@ -46,9 +51,9 @@ pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken)
         .await;
 }
 
-fn on_error(pod: &Pod, error: &Error) -> Action {
+fn on_error(pod: &Pod, error: &Error, context: &Context) -> Action {
     tracing::warn!(pod = %pod.name_any(), %error, "a pod could not be placed");
-    Action::requeue(RETRY)
+    Action::requeue(context.back_off.failed(&pod.uid().unwrap_or_default()))
 }
 
 async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> Result<Action> {
@@ -60,11 +65,15 @@ async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> Result<Action> {
     let pods = Objects::<Pod>::all(&context.client).list("").await?;
     match place(&pod, &nodes, &pods) {
         Placement::Node(node) => {
-            bind(&context.client, &pod, &node).await?;
+            if let Err(error) = bind(&context.client, &pod, &node).await {
+                report(&context, &pod, "SchedulerError", &error.to_string()).await?;
+                return Err(error);
+            }
+            context.back_off.went_well(&pod.uid().unwrap_or_default());
             Ok(Action::await_change())
         }
         Placement::Nowhere(why) => {
-            report(&context, &pod, &why).await?;
+            report(&context, &pod, "Unschedulable", &why).await?;
             Ok(Action::requeue(RETRY_NOWHERE))
         }
     }
@@ -90,16 +99,21 @@ async fn bind(client: &Client, pod: &Pod, node: &str) -> Result<()> {
     }
 }
 
-async fn report(context: &Context, pod: &Pod, why: &str) -> Result<()> {
+/// Says on a Pod why it has no node.
+async fn report(context: &Context, pod: &Pod, reason: &str, why: &str) -> Result<()> {
     let told = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     if told.into_iter().any(|condition| condition.type_ == "PodScheduled" && condition.message.as_deref() == Some(why)) {
         return Ok(());
     }
     let time = context.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let condition =
-        json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why, "lastTransitionTime": time});
+    let condition = json!({"type": "PodScheduled", "status": "False", "reason": reason, "message": why, "lastTransitionTime": time});
     let pods = Objects::<Pod>::namespaced(&context.client, &pod.namespace().unwrap_or_default());
     let cause = Because::of(ACTOR, pod).reason("no node takes it");
-    pods.merge_status(&pod.name_any(), &json!({"conditions": [condition]}), None, &cause).await?;
-    Ok(())
+    context.events.warning(pod, "FailedScheduling", why).await;
+    let others = pod.status.iter().flat_map(|status| status.conditions.iter().flatten()).filter(|other| other.type_ != "PodScheduled");
+    let conditions: Vec<serde_json::Value> = others.map(|other| json!(other)).chain([condition]).collect();
+    match pods.merge_status(&pod.name_any(), &json!({"conditions": conditions}), None, &cause).await {
+        Err(Error::NotFound { .. }) => Ok(()),
+        other => other.map(drop),
+    }
 }

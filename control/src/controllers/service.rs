@@ -10,11 +10,13 @@ use kube::api::{Api, LogParams};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt as _};
-use logic::rollout::{Change, Observed, Plan, plan};
+use logic::placement;
+use logic::rollout::{Change, Observed, Obstacle, Plan, plan};
 use model::revision::RevisionPhase;
 use model::{Cause, Clock, Revision, RevisionStatus, RouteTable, Service, ServiceStatus, labels};
 use tokio_util::sync::CancellationToken;
 
+use super::BackOff;
 use crate::Events;
 use crate::status::difference;
 
@@ -23,26 +25,25 @@ const ACTOR: &str = "service-controller";
 const LOG_LINES: i64 = 20;
 /// How long to wait for that log; a node that is away must not hold up the rollout.
 const LOG_PATIENCE: Duration = Duration::from_secs(3);
-const RETRY: Duration = Duration::from_millis(50);
-const RETRY_FAILED: Duration = Duration::from_secs(1);
 
 struct Context {
     client: Client,
     clock: Arc<dyn Clock>,
     events: Events,
+    back_off: BackOff,
 }
 
 /// Runs until `stop` is cancelled.
 pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken) {
     let all = watcher::Config::default;
     let events = Events::new(&client, &clock, ACTOR);
-    let context = Arc::new(Context { client: client.clone(), clock, events });
+    let context = Arc::new(Context { client: client.clone(), clock, events, back_off: BackOff::default() });
     Controller::new(Api::<Service>::all(client.clone()), all())
         .owns(Api::<Revision>::all(client.clone()), all())
         .owns(Api::<Pod>::all(client.clone()), all().labels(labels::SERVICE))
         .owns(Api::<RouteTable>::all(client), all())
         .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, |service, error, _| on_error(&service, error), context)
+        .run(reconcile, |service, error, context| on_error(&service, error, &context), context)
         .for_each(|outcome| {
             super::looked("service", &outcome);
             std::future::ready(())
@@ -50,46 +51,76 @@ pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken)
         .await;
 }
 
-fn on_error(service: &Service, error: &Error) -> Action {
-    if error.is_conflict() {
-        return Action::requeue(RETRY);
+fn on_error(service: &Service, error: &Error, context: &Context) -> Action {
+    Action::requeue(wait_after(service, error, context))
+}
+
+fn wait_after(service: &Service, error: &Error, context: &Context) -> Duration {
+    if !error.is_conflict() {
+        tracing::warn!(service = %service.name_any(), %error, "a service could not be brought on");
     }
-    tracing::warn!(service = %service.name_any(), %error, "a service could not be brought on");
-    Action::requeue(RETRY_FAILED)
+    context.back_off.failed(&key(service))
+}
+
+/// What a Service is known by among the failures.
+fn key(service: &Service) -> String {
+    service.uid().unwrap_or_default()
 }
 
 async fn reconcile(seen: Arc<Service>, context: Arc<Context>) -> Result<Action> {
     let namespace = seen.namespace().unwrap_or_default();
     let services = Objects::<Service>::namespaced(&context.client, &namespace);
     // What the watch showed may be old by now; a decision wants what is so.
-    let Some(service) = services.get(&seen.name_any()).await? else { return Ok(Action::await_change()) };
-    if service.metadata.deletion_timestamp.is_some() {
+    let service = services.get(&seen.name_any()).await?.filter(|service| service.metadata.deletion_timestamp.is_none());
+    let Some(service) = service else {
+        context.back_off.went_well(&key(&seen));
         return Ok(Action::await_change());
-    }
-    let plan = observe(&context, &service, &namespace).await?;
+    };
+    let world = World::look(&context, &service, &namespace).await?;
+    let plan = world.plan(&context, &service, None);
     let performer = Performer { context: &context, service: &service, namespace: &namespace };
-    for change in plan.changes {
-        performer.perform(change).await?;
+    let (mut status, mut again_after) = (plan.status, plan.again_after);
+    match performer.perform_all(plan.changes).await {
+        Ok(()) => context.back_off.went_well(&key(&service)),
+        Err(error) if error.is_conflict() || error.is_not_found() => return Err(error),
+        Err(error) => {
+            let wait = wait_after(&service, &error, &context);
+            let obstacle = Obstacle { message: error.to_string(), is_refusal: error.is_refusal() };
+            let told = World::look(&context, &service, &namespace).await?.plan(&context, &service, Some(&obstacle));
+            performer.tell(&told, &obstacle).await?;
+            status = told.status;
+            again_after = Some(told.again_after.map_or(wait, |again| again.min(wait)));
+        }
     }
-    performer.report(&services, &plan.status).await?;
-    Ok(plan.again_after.map_or_else(Action::await_change, Action::requeue))
+    performer.report(&services, &status).await?;
+    Ok(again_after.map_or_else(Action::await_change, Action::requeue))
 }
 
-async fn observe(context: &Context, service: &Service, namespace: &str) -> Result<Plan> {
-    let client = &context.client;
-    let selector = format!("{}={}", labels::SERVICE, service.name_any());
-    let revisions = Objects::<Revision>::namespaced(client, namespace).list(&selector).await?;
-    let pods = Objects::<Pod>::namespaced(client, namespace).list(&selector).await?;
-    let table = Objects::<RouteTable>::namespaced(client, namespace).get(&service.name_any()).await?;
-    let nodes = Objects::<Node>::all(client).list("").await?;
-    let routers: Vec<String> = nodes.iter().filter(|node| is_ready(node)).map(|node| node.name_any()).collect();
-    let now = context.clock.now();
-    Ok(plan(&Observed { service, revisions: &revisions, pods: &pods, table: table.as_ref(), routers: &routers, now }))
+/// All there is about one Service.
+struct World {
+    revisions: Vec<Revision>,
+    pods: Vec<Pod>,
+    table: Option<RouteTable>,
+    nodes: Vec<String>,
 }
 
-fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+impl World {
+    async fn look(context: &Context, service: &Service, namespace: &str) -> Result<Self> {
+        let client = &context.client;
+        let selector = format!("{}={}", labels::SERVICE, service.name_any());
+        let nodes = Objects::<Node>::all(client).list("").await?;
+        Ok(Self {
+            revisions: Objects::<Revision>::namespaced(client, namespace).list(&selector).await?,
+            pods: Objects::<Pod>::namespaced(client, namespace).list(&selector).await?,
+            table: Objects::<RouteTable>::namespaced(client, namespace).get(&service.name_any()).await?,
+            nodes: nodes.iter().filter(|node| placement::is_ready(node)).map(|node| node.name_any()).collect(),
+        })
+    }
+
+    fn plan(&self, context: &Context, service: &Service, obstacle: Option<&Obstacle>) -> Plan {
+        let (revisions, pods, table) = (&self.revisions, &self.pods, self.table.as_ref());
+        plan(&Observed { service, revisions, pods, table, routers: &self.nodes, obstacle, now: context.clock.now() })
+    }
 }
 
 struct Performer<'a> {
@@ -101,6 +132,37 @@ struct Performer<'a> {
 impl Performer<'_> {
     fn cause(&self, reason: impl Into<String>) -> Cause {
         Because::of(ACTOR, self.service).reason(reason)
+    }
+
+    /// Makes the changes in order. What the server refuses does not hold up the others, but no more Pods are asked for.
+    /// Errors: the first; at once when another writer came first, since a new plan follows from that.
+    async fn perform_all(&self, changes: Vec<Change>) -> Result<()> {
+        let mut first = Ok(());
+        for change in changes {
+            if first.is_err() && matches!(change, Change::CreatePod(..)) {
+                continue;
+            }
+            match self.perform(change).await {
+                Err(error) if error.is_conflict() || error.is_not_found() => return Err(error),
+                Err(error) => first = first.and(Err(error)),
+                Ok(()) => {}
+            }
+        }
+        first
+    }
+
+    /// Writes down what a plan says of an obstacle, and makes none of its other changes.
+    async fn tell(&self, told: &Plan, obstacle: &Obstacle) -> Result<()> {
+        for change in &told.changes {
+            if let Change::SetRevisionStatus { .. } = change {
+                self.perform(change.clone()).await?;
+            }
+        }
+        let known = self.service.status.iter().flat_map(|status| &status.conditions);
+        if !known.into_iter().any(|condition| condition.message.contains(&obstacle.message)) {
+            self.context.events.warning(self.service, "ChangeFailed", obstacle.message.clone()).await;
+        }
+        Ok(())
     }
 
     async fn perform(&self, change: Change) -> Result<()> {
@@ -118,6 +180,12 @@ impl Performer<'_> {
                 Objects::<Pod>::namespaced(client, namespace).delete(&name, None, None, &self.cause(reason)).await
             }
             Change::PutTable(table, reason) => self.put_table(&table, reason).await,
+            Change::SetTableStatus(generation, conditions) => {
+                let tables = Objects::<RouteTable>::namespaced(client, namespace);
+                let status = serde_json::json!({"observedGeneration": generation, "conditions": conditions});
+                let told = tables.merge_status(&self.service.name_any(), &status, None, &self.cause("the routers say so")).await;
+                told.map(drop)
+            }
             Change::SetRevisionStatus { name, status, log_of } => self.set_status(&name, *status, log_of).await,
             Change::DeleteRevision { name } => {
                 let cause = self.cause("only the newest Revisions are kept");
@@ -149,7 +217,8 @@ impl Performer<'_> {
     async fn announce(&self, name: &str, old: &RevisionStatus, new: &RevisionStatus) {
         let (events, service) = (&self.context.events, self.service);
         if old.failure.is_none() && new.failure.is_some() {
-            events.warning(service, "RolloutFailed", format!("{name}: {}", new.message)).await;
+            let reason = if new.rolled_back_to.is_some() { "RolledBack" } else { "RolloutFailed" };
+            events.warning(service, reason, format!("{name}: {}", new.message)).await;
         } else if old.phase != new.phase && matches!(new.phase, RevisionPhase::Switched | RevisionPhase::Complete) {
             let reason = if new.phase == RevisionPhase::Switched { "RoutesMoved" } else { "RolloutComplete" };
             events.normal(service, reason, format!("{name}: {}", new.message)).await;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  no sandbox ─▶ Create ─▶ init containers, one after the other ─▶ containers ─▶ restarts with back-off
-//!  deletionTimestamp ─▶ Stop each ─▶ Remove ─▶ Forget (the object goes)
+//!  deletionTimestamp ─▶ its routes are withdrawn and its requests finished ─▶ Stop each ─▶ Remove ─▶ Forget (the object goes)
 //! ```
 
 mod health;
@@ -15,12 +15,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 
 pub use health::{Health, ProbeKind, Probing, patience};
-pub use status::why_unready;
+pub use status::{why_ended, why_unready};
 
 /// The wait before the first restart of a container that ended; it doubles with each further one.
 pub const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 /// The longest wait before a restart.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(300);
+/// How often it is looked whether a Pod that is being deleted still has requests.
+pub const DRAIN_LOOK: Duration = Duration::from_millis(100);
+/// What of its grace a Pod that had requests keeps for its programs to end in, at least; half of the grace where that is less.
+pub const GRACE_KEPT: Duration = Duration::from_secs(2);
 /// A run at least this long is forgiven: the next restart waits the shortest time again.
 pub const BACK_OFF_FORGIVEN: Duration = Duration::from_secs(600);
 
@@ -78,6 +82,8 @@ pub struct Observed<'a> {
     pub last_words: &'a BTreeMap<String, String>,
     /// What keeps the sandbox from being made or a container from being started, if something does.
     pub trouble: Option<&'a Trouble>,
+    /// Whether requests may still be on their way to it, though it is being deleted.
+    pub has_requests: bool,
     /// This node's address.
     pub address: &'a str,
     /// The time.
@@ -129,7 +135,7 @@ pub enum Act {
 /// What to do next about a Pod.
 pub fn plan(observed: &Observed) -> Plan {
     let status = status::status(observed);
-    let (acts, wake_after) = if observed.pod.metadata.deletion_timestamp.is_some() { (ending(observed), None) } else { running(observed) };
+    let (acts, wake_after) = if observed.pod.metadata.deletion_timestamp.is_some() { ending(observed) } else { running(observed) };
     Plan { acts, status, wake_after }
 }
 
@@ -147,13 +153,34 @@ pub fn grace(pod: &Pod) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
-fn ending(observed: &Observed) -> Vec<Act> {
-    let Some(seen) = observed.seen else { return vec![Act::Forget] };
-    let running = seen.iter().filter(|container| matches!(container.phase, Phase::Running(_)));
+/// What is left of the grace of a Pod that is being deleted. Its end is a whole second, which may be up to one too early.
+pub fn grace_left(pod: &Pod, now: Timestamp) -> Duration {
+    let whole = grace(pod);
+    let Some(end) = &pod.metadata.deletion_timestamp else { return whole };
+    let end = end.0.checked_add(Duration::from_secs(1)).unwrap_or(Timestamp::MAX);
+    Duration::try_from(end.duration_since(now)).unwrap_or_default().min(whole)
+}
+
+/// Whether a Pod that is being deleted may still wait for its requests.
+pub fn may_finish(pod: &Pod, now: Timestamp) -> bool {
+    let whole = grace(pod);
+    !whole.is_zero() && grace_left(pod, now) > GRACE_KEPT.min(whole / 2)
+}
+
+fn ending(observed: &Observed) -> (Vec<Act>, Option<Duration>) {
+    let Some(seen) = observed.seen else { return (vec![Act::Forget], None) };
+    let running: Vec<&Seen> = seen.iter().filter(|container| matches!(container.phase, Phase::Running(_))).collect();
+    if running.is_empty() {
+        return (vec![Act::Remove], None);
+    }
+    if observed.has_requests && may_finish(observed.pod, observed.now) {
+        return (Vec::new(), Some(DRAIN_LOOK));
+    }
+    // What it waited for its requests is part of its grace.
+    let grace = grace_left(observed.pod, observed.now).max(GRACE_KEPT.min(grace(observed.pod)));
     let reason = || "the pod is being deleted".to_owned();
-    let stops: Vec<Act> =
-        running.map(|container| Act::Stop { container: container.name.clone(), grace: grace(observed.pod), reason: reason() }).collect();
-    if stops.is_empty() { vec![Act::Remove] } else { stops }
+    let stop = |container: &&Seen| Act::Stop { container: container.name.clone(), grace, reason: reason() };
+    (running.iter().map(stop).collect(), None)
 }
 
 fn running(observed: &Observed) -> (Vec<Act>, Option<Duration>) {

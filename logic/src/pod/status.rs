@@ -210,6 +210,19 @@ pub fn why_unready(pod: &Pod) -> String {
     told.or_else(|| of("PodScheduled")).or_else(|| of("Ready")).or_else(|| status.message.clone()).unwrap_or_default()
 }
 
+/// How a container of a Pod last ended, in a sentence; empty when none did.
+pub fn why_ended(pod: &Pod) -> String {
+    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let ended = containers.filter_map(|container| {
+        let states = [&container.state, &container.last_state].into_iter().flatten();
+        let end = states.filter_map(|state| state.terminated.as_ref()).max_by_key(|end| end.finished_at.as_ref().map(|time| time.0))?;
+        let last = end.message.as_deref().and_then(|words| words.lines().rev().find(|line| !line.trim().is_empty()));
+        let last = last.map(|line| format!("; it last wrote: {line}")).unwrap_or_default();
+        Some((end.finished_at.as_ref().map(|time| time.0), format!("{} ended with code {}{last}", container.name, end.exit_code)))
+    });
+    ended.max_by_key(|(finished, _)| *finished).map(|(_, told)| told).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

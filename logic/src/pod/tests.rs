@@ -20,7 +20,8 @@ fn exited(code: i32) -> Phase {
 
 fn check(pod: &Pod, seen: Option<&[Seen]>, health: &BTreeMap<String, Health>, expected: &str) {
     let words = BTreeMap::new();
-    let observed = Observed { pod, seen, health, last_words: &words, trouble: None, address: "127.0.0.1", now: time("00:11") };
+    let observed =
+        Observed { pod, seen, health, last_words: &words, trouble: None, has_requests: false, address: "127.0.0.1", now: time("00:11") };
     let plan = plan(&observed);
     let acts: Vec<String> = plan
         .acts
@@ -65,6 +66,7 @@ fn what_others_say_of_a_pod_stays() {
         health: &health,
         last_words: &words,
         trouble: None,
+        has_requests: false,
         address: "127.0.0.1",
         now: time("00:11"),
     };
@@ -93,8 +95,16 @@ fn an_end_for_want_of_memory_and_an_image_are_told() {
     let exit = Exit { code: 137, started: time("00:00"), finished: time("00:10"), reason: None, is_out_of_memory: true };
     let seen = [Seen { image_id: Some("sha256:1".into()), ..seen("a", 1, Phase::Exited(exit)) }];
     let (health, words) = (BTreeMap::new(), BTreeMap::new());
-    let observed =
-        Observed { pod: &pod, seen: Some(&seen), health: &health, last_words: &words, trouble: None, address: "", now: time("00:11") };
+    let observed = Observed {
+        pod: &pod,
+        seen: Some(&seen),
+        health: &health,
+        last_words: &words,
+        trouble: None,
+        has_requests: false,
+        address: "",
+        now: time("00:11"),
+    };
     let status = plan(&observed).status.container_statuses.unwrap_or_default();
     assert_eq!(status[0].image_id, "sha256:1");
     let terminated = status[0].state.clone().and_then(|state| state.terminated).unwrap();
@@ -138,11 +148,41 @@ fn probes_decide_about_readiness_and_restarts() {
 fn a_pod_that_is_deleted_is_stopped_removed_and_forgotten() {
     let none = BTreeMap::new();
     let mut pod = pod(json!({"containers": [{"name": "a"}]}));
-    pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time("00:05")));
+    pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time("00:16")));
     pod.metadata.deletion_grace_period_seconds = Some(5);
     check(&pod, Some(&[seen("a", 1, Phase::Running(time("00:01")))]), &none, "Running unready [stop a 5s]");
     check(&pod, Some(&[seen("a", 1, exited(0))]), &none, "Running unready [remove]");
     check(&pod, None, &none, "Pending unready [forget]");
+}
+
+#[test]
+fn a_pod_that_is_deleted_finishes_its_requests_within_its_grace() {
+    let at = |text: &str| Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time(text)));
+    let seen = [seen("a", 1, Phase::Running(time("00:01")))];
+    let (health, words) = (BTreeMap::new(), BTreeMap::new());
+    for (grace, end, has_requests, expected) in [
+        (30, "00:41", true, "waits"),
+        (30, "00:41", false, "stops within 30s"),
+        (30, "00:21", true, "waits"),
+        (30, "00:12", true, "stops within 2s"),
+        (30, "00:10", true, "stops within 2s"),
+        (1, "00:11", true, "waits"),
+        (1, "00:10", true, "stops within 1s"),
+        (0, "00:11", true, "stops within 0s"),
+    ] {
+        let mut pod = pod(json!({"containers": [{"name": "a"}]}));
+        pod.metadata.deletion_timestamp = at(end);
+        pod.metadata.deletion_grace_period_seconds = Some(grace);
+        let (pod, seen) = (&pod, Some(&seen[..]));
+        let now = time("00:11");
+        let plan = plan(&Observed { pod, seen, health: &health, last_words: &words, trouble: None, has_requests, address: "", now });
+        let told = match plan.acts.as_slice() {
+            [] => format!("waits{}", if plan.wake_after.is_some() { "" } else { " for ever" }),
+            [Act::Stop { grace, .. }] => format!("stops within {}s", grace.as_secs()),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(told, expected, "{grace} {end} {has_requests}");
+    }
 }
 
 #[test]
