@@ -336,6 +336,9 @@ impl Write for Watched {
         let this = self.get_mut();
         if this.lingering.is_none() {
             ready!(Pin::new(&mut this.io).poll_shutdown(context))?;
+            if this.client.pulse.is(REST) {
+                this.targets.resume();
+            }
             if this.targets.is_between() || this.targets.is_off() {
                 return Poll::Ready(Ok(()));
             }

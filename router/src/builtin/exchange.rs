@@ -69,7 +69,8 @@ async fn carry(
     let (seat, mut visit, way) = seat(client, &request, host, &path, arrival)?;
     let version = request.version();
     let upgrade = headers::take_upgrade(&mut request).filter(|_| way.protocol == Protocol::Http1);
-    let expects = headers::expects_continue(&request);
+    // hyper does not tell what an endpoint of HTTP/2 says before its answer.
+    let expects = way.protocol == Protocol::Http1 && headers::expects_continue(&request);
     let mut request = request.map(|body| Upload::new(body, expects));
     headers::to_endpoint(client, &mut request, host, upgrade.as_ref());
     let hears_interim = version == Version::HTTP_11;

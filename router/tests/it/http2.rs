@@ -141,6 +141,10 @@ async fn a_client_of_http_1_reaches_it_too() {
     let request = b"GET /<\xe9>?\"q\" HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: close, Upgrade\r\n\r\n";
     let seen = exchange(router.address(), request).await;
     assert!(seen.starts_with("HTTP/1.1 200 ") && seen.contains("http://a/%3C%E9%3E?%22q%22 ") && !seen.contains("upgrade"), "{seen}");
+    let asking = b"POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello";
+    let began = std::time::Instant::now();
+    assert!(exchange(router.address(), asking).await.contains("hello"));
+    assert!(began.elapsed() < std::time::Duration::from_millis(900), "nothing that is never said is waited for");
     let echoed = wire::ask(router.address(), wire::post_request("/echo", "hello")).await;
     assert_eq!(echoed.body, "hello");
 }
