@@ -33,14 +33,16 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut all = std::env::args_os();
+    let (own, words): (Option<OsString>, Vec<OsString>) = (all.next(), all.collect());
     // A shim must be the only thing in its process: nothing is begun before it.
     if let [first, words @ ..] = words.as_slice()
         && first == "shim"
     {
         return runtime::process::program::run(words);
     }
-    match Cli::parse().command {
+    cli::answer_shell();
+    match Cli::parse_from(own.into_iter().chain(cli::flags_behind(words))).command {
         Command::Serve(args) => serve(args),
         Command::Client(command) => cli::run(command),
     }

@@ -25,6 +25,8 @@ pub enum Exit {
     TimedOut,
     /// The rollout failed.
     Unhealthy,
+    /// A program that was run for people ended with this code.
+    Program(u8),
     /// Ctrl-C.
     Interrupted,
 }
@@ -41,6 +43,7 @@ impl Exit {
             Self::Unauthorised => 6,
             Self::TimedOut => 7,
             Self::Unhealthy => 8,
+            Self::Program(code) => code,
             Self::Interrupted => 130,
         }
     }

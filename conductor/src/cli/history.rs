@@ -23,6 +23,7 @@ const MESSAGE_MAX: usize = 28;
 #[derive(Debug, Args)]
 pub struct History {
     /// Service whose Revisions are shown
+    #[arg(value_parser = super::named::service)]
     service: String,
     #[command(flatten)]
     output: Output,
@@ -41,7 +42,8 @@ pub async fn history(args: History) -> Result<()> {
     args.output.objects(&objects, || table(&revisions, WallClock.now(), args.output.is_wide()))
 }
 
-fn table(revisions: &[Revision], now: Timestamp, is_wide: bool) -> String {
+/// Revisions in columns.
+pub fn table(revisions: &[Revision], now: Timestamp, is_wide: bool) -> String {
     let mut header = vec!["NAME", "PHASE", "REQUESTS", "FAILED", "STALL"];
     header.extend(is_wide.then_some(["P99", "STARTED", "ADOPTED"]).into_iter().flatten());
     header.extend(["MESSAGE", "AGE"]);

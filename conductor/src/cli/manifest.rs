@@ -83,6 +83,10 @@ pub fn read(sources: &[Source], room: Room) -> Result<Vec<Document>, Vec<String>
                     }
                 }
             }
+            Err(_) if source.text.contains("{{") && source.text.contains("}}") => problems.push(format!(
+                "{}: this is a template of a Helm chart: render it first, `helm template NAME DIRECTORY | conductor up -f -`",
+                source.name
+            )),
             Err(error) => problems.push(format!("{}: {error}", source.name)),
         }
     }
@@ -119,6 +123,9 @@ fn first_lines(text: &str) -> Vec<usize> {
 
 fn document(at: Position, mut object: Value, room: Room) -> Result<Document, Vec<String>> {
     let mut problems = Vec::new();
+    if let Some(advice) = advice(&object) {
+        return Err(vec![at.problem(advice)]);
+    }
     if !object.is_object() {
         return Err(vec![at.problem("expected an object with apiVersion, kind, metadata and spec")]);
     }
@@ -134,6 +141,40 @@ fn document(at: Position, mut object: Value, room: Room) -> Result<Document, Vec
             Ok(Document { at, kind, namespace, name, object })
         }
         _ => Err(problems.iter().map(|problem| at.problem(problem)).collect()),
+    }
+}
+
+/// What to do with a file that was written for another program.
+fn advice(object: &Value) -> Option<&'static str> {
+    let text = |name: &str| object[name].as_str().unwrap_or_default();
+    let (kind, group) = (text("kind"), text("apiVersion").split_once('/').map_or("", |(group, _)| group));
+    match (kind, group) {
+        ("", "") if object["services"].is_object() => Some(
+            "this is a compose file: write a Service (conductor.dev/v1) with a part for each of its services, as docs/services.md shows",
+        ),
+        ("", "") if object["resources"].is_array() => {
+            Some("this is a kustomization: render it first, `kubectl kustomize DIRECTORY | conductor up -f -`")
+        }
+        ("Kustomization" | "Component", "kustomize.config.k8s.io") => {
+            Some("this is a kustomization: render it first, `kubectl kustomize DIRECTORY | conductor up -f -`")
+        }
+        ("", "") if !text("name").is_empty() && !text("version").is_empty() => {
+            Some("this is a Helm chart: render it first, `helm template NAME DIRECTORY | conductor up -f -`")
+        }
+        ("Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet", "apps") => Some(
+            "Conductor has no kinds of apps: write a Service (conductor.dev/v1) whose spec.parts[0].pod is this spec.template, with its replicas",
+        ),
+        ("Service", "")
+            if text("apiVersion") == "v1" && ["ports", "selector", "type"].iter().any(|field| object["spec"].get(field).is_some()) =>
+        {
+            Some(
+                "Kubernetes' Services are not served: a Service of conductor.dev/v1 has its addresses in spec.routes, as docs/services.md shows",
+            )
+        }
+        ("Ingress" | "HTTPRoute", "networking.k8s.io" | "gateway.networking.k8s.io") => {
+            Some("write its rules into spec.routes of the Service (conductor.dev/v1) they lead to, as docs/services.md shows")
+        }
+        _ => None,
     }
 }
 
@@ -286,6 +327,23 @@ mod tests {
             ROOM,
             &["a.yaml: document 2 (line 6), Service shop: the same object is in document 1 of a.yaml already"],
         );
+    }
+
+    #[test]
+    fn files_of_other_programs_get_one_sentence_that_says_what_to_do() {
+        for (text, expected) in [
+            ("services:\n  web: {image: a}\n", "this is a compose file"),
+            ("resources: [a.yaml]\n", "kubectl kustomize"),
+            ("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n", "kubectl kustomize"),
+            ("apiVersion: v2\nname: a\nversion: 1.0.0\n", "helm template"),
+            ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n", "whose spec.parts[0].pod is this spec.template"),
+            ("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: []}\n", "has its addresses in spec.routes"),
+            ("apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a}\n", "spec.routes"),
+            ("kind: {{ .Values.kind }}\n  a: {{- b }}\n", "a template of a Helm chart"),
+        ] {
+            let problems = read(&[source(text)], ROOM).err().unwrap();
+            assert!(problems.len() == 1 && problems[0].contains(expected), "{text}: {problems:?}");
+        }
     }
 
     #[test]

@@ -4,13 +4,18 @@
 
 mod backup;
 mod cells;
+mod completions;
 mod config;
+mod describe;
+mod diff;
 mod doctor;
+mod exec;
 mod failure;
 mod grid;
 mod history;
 mod logs;
 mod manifest;
+mod named;
 mod output;
 mod ps;
 mod reach;
@@ -19,8 +24,11 @@ mod rm;
 mod rollback;
 mod rollout;
 mod scale;
+mod secret;
 mod secrets;
 mod server;
+mod sources;
+mod target;
 mod token;
 mod up;
 mod version;
@@ -29,7 +37,9 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub use completions::answer_shell;
 use failure::{Exit, Failure, Result};
+pub use named::flags_behind;
 
 /// What people can ask of a server.
 #[derive(Debug, Subcommand)]
@@ -38,10 +48,16 @@ use failure::{Exit, Failure, Result};
 pub enum Command {
     /// Write the objects of a file, and wait until its Services run
     Up(up::Up),
+    /// Show what files would change
+    Diff(diff::Diff),
     /// Show Services and their copies
     Ps(ps::Ps),
     /// Show what copies write
     Logs(logs::Logs),
+    /// Show all there is to know about a Service or a Pod
+    Describe(describe::Describe),
+    /// Run a program in a copy
+    Exec(exec::Exec),
     /// Show the Revisions of a Service, and how each rollout went
     History(history::History),
     /// Put an older configuration of a Service back
@@ -52,6 +68,9 @@ pub enum Command {
     Rm(rm::Rm),
     /// Print the kubeconfig of this machine's server
     Kubeconfig(version::Kubeconfig),
+    /// Set values of Secrets
+    #[command(subcommand)]
+    Secret(secret::Secret),
     /// Make, list and delete bearer tokens for people and programs
     #[command(subcommand)]
     Token(token::Token),
@@ -66,6 +85,10 @@ pub enum Command {
     Config(config::Config),
     /// Look for what is wrong here, and say what mends it
     Doctor(doctor::Doctor),
+    /// Print the script that teaches a shell to complete commands and names
+    Completions(completions::Completions),
+    /// Write manual pages into a directory
+    Manual(completions::Manual),
     /// Print the version of this program, and of the server
     Version(version::Version),
 }
@@ -76,17 +99,23 @@ impl Command {
             Self::Up(args) => up::up(args).await,
             Self::Ps(args) => ps::ps(args).await,
             Self::Logs(args) => logs::logs(args).await,
+            Self::Describe(args) => describe::describe(args).await,
+            Self::Diff(args) => diff::diff(args).await,
+            Self::Exec(args) => exec::exec(args).await,
             Self::History(args) => history::history(args).await,
             Self::Rollback(args) => rollback::rollback(args).await,
             Self::Scale(args) => scale::scale(args).await,
             Self::Rm(args) => rm::rm(args).await,
             Self::Kubeconfig(args) => version::kubeconfig(&args),
+            Self::Secret(args) => secret::secret(args).await,
             Self::Token(args) => token::token(args).await,
             Self::Backup(args) => backup::backup(args).await,
             Self::Restore(args) => backup::restore(&args),
             Self::Secrets(args) => secrets::secrets(args).await,
             Self::Config(args) => config::config(&args),
             Self::Doctor(args) => doctor::doctor(args).await,
+            Self::Completions(args) => completions::completions(&args),
+            Self::Manual(args) => completions::manual(&args),
             Self::Version(args) => version::version(args).await,
         }
     }

@@ -1,6 +1,8 @@
 //! `conductor ps`: Services and their copies.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use clap::Args;
 use client::Objects;
@@ -18,10 +20,16 @@ use super::reach::Reach;
 use super::server::Server;
 use crate::clock::WallClock;
 
+/// How often what is watched is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Has a terminal begin at its top again, with nothing on it.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
 /// What `ps` can be told.
 #[derive(Debug, Args)]
 pub struct Ps {
     /// Services to show [default: all, and Pods of none]
+    #[arg(value_parser = super::named::service)]
     services: Vec<String>,
     /// Show Services without their copies
     #[arg(long = "services")]
@@ -29,6 +37,9 @@ pub struct Ps {
     /// Of all namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
+    /// Show them again whenever something changes, until Ctrl-C
+    #[arg(short, long)]
+    watch: bool,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -56,7 +67,38 @@ pub async fn ps(args: Ps) -> Result<()> {
     for name in &args.services {
         server.service(name).await?;
     }
-    let mut scene = observe(&server, &args).await?;
+    if args.watch { watch(&server, &args).await } else { show(&server, &args).await }
+}
+
+/// Shows what there is whenever it has changed. On a terminal the newest takes the place of what was there.
+async fn watch(server: &Server, args: &Ps) -> Result<()> {
+    if !args.output.is_for_people() {
+        return Err(Failure::usage("--watch shows tables: for programs, `kubectl get services,pods --watch -o json`"));
+    }
+    let (mut last, is_terminal) = (String::new(), std::io::stdout().is_terminal());
+    loop {
+        let mut scene = observe(server, args).await?;
+        scene.narrow(&args.services);
+        // Ages alone are no change.
+        let seen = format!("{:?}{:?}{:?}", scene.services, scene.revisions, scene.pods);
+        if seen != last {
+            let table = drawn(&scene, args);
+            let begin = if is_terminal { CLEAR } else { "" };
+            output::print(&format!("{begin}{table}"))?;
+            last = seen;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn drawn(scene: &Scene, args: &Ps) -> String {
+    let columns = Columns { namespace: args.all_namespaces, wide: args.output.is_wide() };
+    let now = WallClock.now();
+    if args.only_services { services_table(scene, columns, now) } else { table(scene, columns, now) }
+}
+
+async fn show(server: &Server, args: &Ps) -> Result<()> {
+    let mut scene = observe(server, args).await?;
     scene.narrow(&args.services);
     let objects: Vec<Value> = scene.services.iter().chain(&scene.pods).cloned().collect();
     if objects.is_empty() && args.output.is_for_people() {
@@ -64,10 +106,7 @@ pub async fn ps(args: Ps) -> Result<()> {
         output::note(&format!("nothing runs {place}"));
         return Ok(());
     }
-    let columns = Columns { namespace: args.all_namespaces, wide: args.output.is_wide() };
-    let now = WallClock.now();
-    let table = || if args.only_services { services_table(&scene, columns, now) } else { table(&scene, columns, now) };
-    args.output.objects(&objects, table)
+    args.output.objects(&objects, || drawn(&scene, args))
 }
 
 async fn observe(server: &Server, args: &Ps) -> Result<Scene> {

@@ -214,7 +214,7 @@ async fn ask(socket: &Path, mut request: Request<Body>) -> Result<Response<Incom
     let stream = UnixStream::connect(socket).await.map_err(|error| NoServer::new(socket, &error))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // What goes wrong with the connection is told to whoever awaits the answer.
-    tokio::spawn(connection);
+    tokio::spawn(connection.with_upgrades());
     request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
     Ok(sender.send_request(request).await?)
 }

@@ -19,7 +19,7 @@ use super::server::Server;
 #[derive(Debug, Args)]
 pub struct Rm {
     /// Services to delete
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_parser = super::named::service)]
     services: Vec<String>,
     /// Every Service of the namespace
     #[arg(long)]

@@ -16,8 +16,10 @@ use super::server::absent;
 #[derive(Debug, Args)]
 pub struct Rollback {
     /// Service to take back
+    #[arg(value_parser = super::named::service)]
     service: String,
     /// Revision to go back to, by name or number [default: the newest other one that has served]
+    #[arg(value_parser = super::named::revision)]
     revision: Option<String>,
     #[command(flatten)]
     patience: Patience,

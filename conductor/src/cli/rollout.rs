@@ -30,7 +30,7 @@ pub struct Patience {
     #[arg(long, action = ArgAction::Set, value_name = "BOOL", default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub wait: bool,
     /// How long to wait at most, such as 90s or 5m
-    #[arg(long, value_name = "TIME", default_value = "5m")]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = super::named::time)]
     pub timeout: model::Duration,
 }
 

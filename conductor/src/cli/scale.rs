@@ -41,7 +41,8 @@ impl FromStr for Size {
         let expected = || format!("expected SERVICE=N or SERVICE/PART=N with N from 0 to {}", model::service::REPLICAS_MAX);
         let (target, number) = text.split_once('=').ok_or_else(expected)?;
         let replicas = number.parse().ok().filter(|number| (0..=model::service::REPLICAS_MAX).contains(number)).ok_or_else(expected)?;
-        let (service, part) = target.split_once('/').map_or((target, None), |(service, part)| (service, Some(part.to_owned())));
+        let target = super::named::service(target)?;
+        let (service, part) = target.split_once('/').map_or((target.as_str(), None), |(service, part)| (service, Some(part.to_owned())));
         if service.is_empty() || part.as_deref() == Some("") {
             return Err(expected());
         }
@@ -114,6 +115,7 @@ mod tests {
     #[test]
     fn sizes_are_read() {
         assert_eq!(size("shop=3"), Size { service: "shop".into(), part: None, replicas: 3 });
+        assert_eq!(size("service/shop/web=0"), size("shop/web=0"));
         assert_eq!(size("shop/web=0"), Size { service: "shop".into(), part: Some("web".into()), replicas: 0 });
         for text in ["shop", "shop=", "shop=-1", "shop=1001", "shop=x", "=3", "shop/=3", "/web=3"] {
             assert!(text.parse::<Size>().unwrap_err().contains("expected SERVICE=N"), "{text}");

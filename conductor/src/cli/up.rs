@@ -1,18 +1,19 @@
 //! `conductor up`: what a file says is written, and awaited.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 
 use clap::Args;
 use model::Kind;
 use serde_json::{Value, json};
 
+use super::diff;
 use super::failure::{Exit, Failure, Result, exit_of, words};
-use super::manifest::{self, Document, Room, Source};
+use super::manifest::{self, Document, Room};
 use super::output::{self, Output};
 use super::reach::Reach;
 use super::rollout::{self, Patience};
 use super::server::{Keep, Server};
+use super::sources;
 
 /// How often a write is tried when other writers come between.
 const TRIES_MAX: usize = 32;
@@ -22,10 +23,10 @@ const FILLED_IN: [(&str, &str); 2] = [("Pod", "nodeName"), ("Namespace", "finali
 /// What `up` can be told.
 #[derive(Debug, Args)]
 pub struct Up {
-    /// File of objects, YAML or JSON; - is standard input. May be repeated
-    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    /// Objects, YAML or JSON: a file, a directory of files, an address, or - for standard input. May be repeated
+    #[arg(short, long = "file", value_name = "FILE|DIR|URL", required = true)]
     files: Vec<PathBuf>,
-    /// Check everything with the server and change nothing
+    /// Show what would change, field by field and copy by copy, and change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -61,19 +62,14 @@ impl Verb {
 
 /// Writes every object of the files when all of them are right, and waits until its Services run.
 pub async fn up(args: Up) -> Result<()> {
-    let files = args.files.clone();
-    let read = tokio::task::spawn_blocking(move || files.iter().map(read_source).collect::<Result<Vec<_>>>());
-    let sources = read.await.map_err(|error| Failure::failed(format!("the files cannot be read: {error}")))??;
     let server = args.reach.connect().await?;
-    let room = Room { namespace: &server.namespace, is_asked_for: args.reach.namespace.is_some() };
-    let mut documents = manifest::read(&sources, room).map_err(|problems| refused(Exit::Failed, &problems))?;
-    // A namespace must be there before what goes into it.
-    documents.sort_by_key(|document| document.kind.is_namespaced());
-    let checked = check(&server, &documents).await?;
-    let written = if args.dry_run { checked } else { write(&server, &documents, &args.output).await? };
+    let (documents, checked) = checked(&server, &args.files, args.reach.namespace.is_some()).await?;
     if args.dry_run {
-        return show(&args.output, &documents, &written, " (dry run)");
+        diff::show(&server, &documents, &checked, &args.output).await?;
+        output::note("nothing was changed: this was a dry run");
+        return Ok(());
     }
+    let written = write(&server, &documents, &args.output).await?;
     let services = documents.iter().zip(&written).filter(|(document, _)| document.kind.qualified_plural() == "services.conductor.dev");
     let awaited = services.map(|(document, written)| rollout::Awaited {
         namespace: document.namespace.clone(),
@@ -82,19 +78,21 @@ pub async fn up(args: Up) -> Result<()> {
     });
     let settled = rollout::settle(&server, &awaited.collect::<Vec<_>>(), &args.patience, &args.output).await;
     if !args.output.is_for_people() {
-        show(&args.output, &documents, &latest(&server, &documents, written).await?, "")?;
+        show(&args.output, &documents, &latest(&server, &documents, written).await?)?;
     }
     settled
 }
 
-fn read_source(file: &PathBuf) -> Result<Source> {
-    if file.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
-        return Ok(Source { name: "standard input".into(), text });
-    }
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::failed(format!("cannot read {}: {error}", file.display())))?;
-    Ok(Source { name: file.display().to_string(), text })
+/// Reads files and has the server check every object of them; the objects as they would be kept.
+/// Errors: all that is wrong with them, so that nothing is written when anything is wrong.
+pub async fn checked(server: &Server, files: &[PathBuf], is_namespace_asked_for: bool) -> Result<(Vec<Document>, Vec<Value>)> {
+    let sources = sources::read(files).await?;
+    let room = Room { namespace: &server.namespace, is_asked_for: is_namespace_asked_for };
+    let mut documents = manifest::read(&sources, room).map_err(|problems| refused(Exit::Failed, &problems))?;
+    // A namespace must be there before what goes into it.
+    documents.sort_by_key(|document| document.kind.is_namespaced());
+    let checked = check(server, &documents).await?;
+    Ok((documents, checked.into_iter().map(|written| written.object).collect()))
 }
 
 fn refused(exit: Exit, problems: &[String]) -> Failure {
@@ -154,7 +152,7 @@ async fn write(server: &Server, documents: &[Document], output: &Output) -> Resu
         let written = put(&server.within(&document.namespace), document, Keep::Yes).await;
         let written = written.map_err(|error| Failure::new(exit_of(&error), document.at.problem(&refusals(&error).join("; "))))?;
         if output.is_for_people() {
-            output::done(&line(document, written.verb, ""))?;
+            output::done(&line(document, written.verb))?;
         }
         all.push(written);
     }
@@ -216,13 +214,13 @@ fn merged(kind: &Kind, stored: &Value, file: &Value) -> Value {
     object
 }
 
-fn line(document: &Document, verb: Verb, suffix: &str) -> String {
-    format!("{} {}{suffix}\n", document.kind_and_name(), verb.word())
+fn line(document: &Document, verb: Verb) -> String {
+    format!("{} {}\n", document.kind_and_name(), verb.word())
 }
 
-fn show(output: &Output, documents: &[Document], written: &[Written], suffix: &str) -> Result<()> {
+fn show(output: &Output, documents: &[Document], written: &[Written]) -> Result<()> {
     let objects: Vec<Value> = written.iter().map(|written| written.object.clone()).collect();
-    output.objects(&objects, || documents.iter().zip(written).map(|(document, written)| line(document, written.verb, suffix)).collect())
+    output.objects(&objects, || documents.iter().zip(written).map(|(document, written)| line(document, written.verb)).collect())
 }
 
 /// The objects as they are now that they have been waited for.

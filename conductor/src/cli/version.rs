@@ -50,12 +50,15 @@ pub struct Kubeconfig {
 /// Shows the version of this program, and that of the server when one answers.
 pub async fn version(args: Version) -> Result<()> {
     let server = tokio::time::timeout(SERVER_MAX, server_version(&args.reach)).await.ok().flatten();
-    let own = env!("CARGO_PKG_VERSION");
+    let (own, commit) = (env!("CARGO_PKG_VERSION"), option_env!("CONDUCTOR_COMMIT").filter(|commit| !commit.is_empty()));
     match args.output.output {
-        Format::Json | Format::Yaml => args.output.value(&json!({"client": {"version": own}, "server": server})),
+        Format::Json | Format::Yaml => {
+            args.output.value(&json!({"kind": "Version", "client": {"version": own, "commit": commit}, "server": server}))
+        }
         Format::Table | Format::Wide | Format::Name => {
             let server = server.and_then(|server| server["gitVersion"].as_str().map(|version| format!("server {version}\n")));
-            output::print(&format!("conductor {own}\n{}", server.unwrap_or_default()))
+            let commit = commit.map(|commit| format!(" ({commit})")).unwrap_or_default();
+            output::print(&format!("conductor {own}{commit}\n{}", server.unwrap_or_default()))
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The commands that people type.
 
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::server::{Server, shop};
+use crate::server::{CONDUCTOR, Server, shop};
 
 fn text(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
@@ -115,4 +115,54 @@ fn without_a_server_the_way_out_is_told() {
         .unwrap();
     let said = text(&output);
     assert!(!output.status.success() && said.contains("conductor serve"), "{said}");
+}
+
+#[test]
+fn what_would_change_is_shown_and_what_is_there_is_described_run_and_completed() {
+    let server = Server::start();
+    let dir = server.dir.path().join("files");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("shop.json"), shop(1, "1").to_string()).unwrap();
+    let files = dir.to_string_lossy().into_owned();
+    let dry = good(&server, &["up", "--dry-run", "-f", &files], &["service/shop would be created", "copies of web: 1 would start"]);
+    assert!(!dry.contains("configured"), "{dry}");
+    bad(&server, &["diff", "-f", &files], 1, &["service/shop would be created"]);
+    good(&server, &["up", "-f", &files, "--timeout", "60"], &["service/shop created"]);
+    good(&server, &["diff", "-f", &files], &["service/shop unchanged"]);
+    std::fs::write(dir.join("shop.json"), shop(2, "2").to_string()).unwrap();
+    let config = "~ spec.config.VERSION: \"1\" -> \"2\"";
+    let copies = "copies of web: 2 would start, 1 end (shop-web-1-0), 0 stay";
+    bad(&server, &["diff", "-f", &files], 1, &[config, "~ spec.parts[web].replicas: 1 -> 2", copies]);
+    bad(&server, &["diff", "-f", "/nowhere/at/all"], 2, &["cannot read /nowhere/at/all"]);
+
+    let data = server.data().to_string_lossy().into_owned();
+    let named = good(&server, &["ps", "-o", "name"], &["service/shop", "pod/shop-web-1-0"]);
+    for name in named.lines() {
+        good(&server, &["--data", &data, "-n", "default", "describe", name], &["shop-web-1-0", "Conditions"]);
+        good(&server, &["logs", name, "--tail", "1"], &["version 1"]);
+        good(&server, &["exec", name, "--", "sh", "-c", "echo in $CONDUCTOR_POD"], &["in shop-web-1-0"]);
+    }
+    bad(&server, &["exec", "shop/web", "--", "sh", "-c", "exit 42"], 42, &[]);
+    bad(&server, &["describe", "pod/shop"], 4, &["there is no Pod shop"]);
+    bad(&server, &["history", "pod/shop"], 2, &["expected a Service, found the Pod shop"]);
+    good(&server, &["history", "services.conductor.dev/shop"], &["shop-1"]);
+
+    good(&server, &["secret", "set", "db", "password=one", "user=me"], &["secret/db created"]);
+    good(&server, &["secret", "set", "db", "password=two"], &["secret/db configured"]);
+    good(&server, &["secret", "set", "db", "user=me"], &["secret/db unchanged"]);
+
+    for shell in ["bash", "zsh", "fish"] {
+        good(&server, &["completions", shell], &["conductor"]);
+    }
+    let completed = Command::new(CONDUCTOR)
+        .args(["--", "conductor", "rm", "sh"])
+        .envs([("COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", "2"), ("_CLAP_IFS", "\n"), ("CONDUCTOR_DATA", &data)])
+        .env_remove("KUBECONFIG")
+        .output()
+        .unwrap();
+    assert_eq!(text(&completed).trim(), "shop", "{completed:?}");
+    let pages = server.dir.path().join("pages");
+    good(&server, &["manual", &pages.to_string_lossy()], &[]);
+    assert!(std::fs::read_to_string(pages.join("conductor-up.1")).unwrap().contains("objects"), "a page for each command");
+    good(&server, &["rm", "service/shop"], &["service/shop deleted"]);
 }

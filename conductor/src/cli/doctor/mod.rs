@@ -106,7 +106,7 @@ fn tell(output: &Output, findings: &[Finding]) -> Result<()> {
             let Finding { of, state, what, mend } = finding;
             json!({"check": of, "state": state.word().to_lowercase(), "found": what, "mend": mend})
         };
-        output.value(&json!({"checks": findings.iter().map(object).collect::<Vec<Value>>()}))?;
+        output.value(&json!({"kind": "Checks", "checks": findings.iter().map(object).collect::<Vec<Value>>()}))?;
     }
     match findings.iter().filter(|finding| finding.state == State::Wrong).count() {
         0 => Ok(()),

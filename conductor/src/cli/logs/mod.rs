@@ -8,17 +8,16 @@ use clap::Args;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, ResourceExt};
-use model::{Service, labels};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::failure::{Exit, Failure, Result};
+use super::named::{self, Target};
 use super::output::{self, Format, Output};
 use super::reach::Reach;
-use super::rollout::selector;
-use super::server::{Server, absent, check_name};
+use super::target;
 use source::{Line, Source, Wanted};
 
 /// How many lines of one source are read ahead.
@@ -30,8 +29,8 @@ const GATHERED_MAX: usize = 64 * 1024;
 #[derive(Debug, Args)]
 pub struct Logs {
     /// Whose logs: a Service, one part of it, or a Pod
-    #[arg(value_name = "SERVICE[/PART]|POD")]
-    target: String,
+    #[arg(value_name = "SERVICE[/PART]|POD", value_parser = named::target)]
+    target: Target,
     /// Go on with what is written from now on; of a Service also by new copies
     #[arg(short, long)]
     follow: bool,
@@ -39,7 +38,7 @@ pub struct Logs {
     #[arg(long, value_name = "LINES")]
     tail: Option<u32>,
     /// Only lines not older than this, such as 30s or 5m
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::named::time)]
     since: Option<model::Duration>,
     /// Of the run before the current one
     #[arg(short, long, conflicts_with = "follow")]
@@ -56,13 +55,6 @@ pub struct Logs {
     reach: Reach,
 }
 
-/// What a target turned out to be.
-struct Target {
-    pods: Vec<Pod>,
-    /// The selector of copies that may come, where the target is a Service.
-    selector: Option<String>,
-}
-
 /// How a line is shown.
 #[derive(Debug, Clone, Copy)]
 struct Style {
@@ -77,7 +69,7 @@ pub async fn logs(args: Logs) -> Result<()> {
         return Err(Failure::usage("logs come as lines or, with -o json, as one JSON object a line"));
     }
     let server = args.reach.connect().await?;
-    let target = resolve(&server, &args.target).await?;
+    let target = target::resolve(&server, &args.target).await?;
     let sources: Vec<Source> = target.pods.iter().flat_map(|pod| Source::of(pod, args.container.as_deref())).collect();
     if let (Some(name), false, true) = (&args.container, target.pods.is_empty(), sources.is_empty()) {
         return Err(Failure::new(Exit::NotFound, format!("{} has no container {name}", args.target)));
@@ -95,46 +87,10 @@ pub async fn logs(args: Logs) -> Result<()> {
     };
     let reader = Reader { pods: Api::namespaced(server.client.clone(), &server.namespace), style, container: args.container };
     match target.selector {
-        _ if !args.follow => reader.merged(sources, &wanted, &args.target).await,
+        _ if !args.follow => reader.merged(sources, &wanted, &args.target.to_string()).await,
         None => reader.followed(sources, wanted, None).await,
         Some(selector) => reader.followed(sources, wanted, Some(&selector)).await,
     }
-}
-
-/// A Service first, for people know those by name; a Pod otherwise.
-async fn resolve(server: &Server, target: &str) -> Result<Target> {
-    let (name, part) = target.split_once('/').map_or((target, None), |(service, part)| (service, Some(part)));
-    check_name(name)?;
-    let pods = server.objects::<Pod>();
-    if let Some(service) = server.objects::<Service>().get(name).await? {
-        let mut selector = selector(name);
-        if let Some(part) = part {
-            check_part(&service, part)?;
-            selector = format!("{selector},{}={part}", labels::PART);
-        }
-        return Ok(Target { pods: pods.list(&selector).await?, selector: Some(selector) });
-    }
-    match pods.get(name).await? {
-        Some(pod) if part.is_none() => Ok(Target { pods: vec![pod], selector: None }),
-        _ => Err(unknown(server, name).await?),
-    }
-}
-
-async fn unknown(server: &Server, name: &str) -> Result<Failure> {
-    let services = server.objects::<Service>().list("").await?;
-    let pods = server.objects::<Pod>().list("").await?;
-    let names: Vec<String> = services.iter().map(ResourceExt::name_any).chain(pods.iter().map(ResourceExt::name_any)).collect();
-    let what = format!("there is no Service and no Pod {name} in namespace {}", server.namespace);
-    Ok(absent(&what, name, names.iter().map(String::as_str)))
-}
-
-fn check_part(service: &Service, part: &str) -> Result<()> {
-    let names: Vec<&str> = service.spec.parts.iter().map(|part| part.name.as_str()).collect();
-    if names.contains(&part) {
-        return Ok(());
-    }
-    let what = format!("Service {} has no part {part}; it has {}", service.name_any(), names.join(", "));
-    Err(absent(&what, part, names.into_iter()))
 }
 
 struct Reader {
@@ -286,13 +242,5 @@ mod tests {
         ] {
             assert_eq!(Style { is_json, has_label, has_time }.show(&line), expected);
         }
-    }
-
-    #[test]
-    fn a_part_that_there_is_not_may_have_been_meant_otherwise() {
-        let spec = json!({"application": "shop", "parts": [{"name": "web", "pod": {}}]});
-        let service: Service = serde_json::from_value(json!({"metadata": {"name": "shop"}, "spec": spec})).unwrap();
-        assert!(check_part(&service, "web").is_ok());
-        assert!(check_part(&service, "wbe").unwrap_err().message().ends_with("it has web: did you mean web?"));
     }
 }
