@@ -28,6 +28,7 @@ mod secret;
 mod secrets;
 mod server;
 mod sources;
+mod stop;
 mod target;
 mod token;
 mod up;
@@ -64,6 +65,12 @@ pub enum Command {
     Rollback(rollback::Rollback),
     /// Set how many copies of a part run
     Scale(scale::Scale),
+    /// Stop Services: no copy of them runs, and their routes answer 503
+    Stop(stop::Chosen),
+    /// Start Services that were stopped
+    Start(stop::Chosen),
+    /// Make every copy of Services anew, as a rollout
+    Restart(stop::Chosen),
     /// Delete Services
     Rm(rm::Rm),
     /// Print the kubeconfig of this machine's server
@@ -105,6 +112,9 @@ impl Command {
             Self::History(args) => history::history(args).await,
             Self::Rollback(args) => rollback::rollback(args).await,
             Self::Scale(args) => scale::scale(args).await,
+            Self::Stop(args) => stop::stop(args).await,
+            Self::Start(args) => stop::start(args).await,
+            Self::Restart(args) => stop::restart(args).await,
             Self::Rm(args) => rm::rm(args).await,
             Self::Kubeconfig(args) => version::kubeconfig(&args),
             Self::Secret(args) => secret::secret(args).await,
@@ -123,7 +133,9 @@ impl Command {
     /// What remains of a command that is interrupted.
     fn interrupted(&self) -> &'static str {
         match self {
-            Self::Up(_) | Self::Rollback(_) | Self::Scale(_) | Self::Rm(_) => "interrupted; what the server was told stays, and it goes on",
+            Self::Up(_) | Self::Rollback(_) | Self::Scale(_) | Self::Stop(_) | Self::Start(_) | Self::Restart(_) | Self::Rm(_) => {
+                "interrupted; what the server was told stays, and it goes on"
+            }
             _ => "",
         }
     }

@@ -100,6 +100,7 @@ fn is_yes(answer: &str) -> bool {
 
 async fn gone(server: &Server, deleted: &Service, patience: &Patience) -> Result<()> {
     let (name, uid) = (deleted.name_any(), deleted.uid());
+    let told = std::sync::Mutex::new(None);
     let look = || async {
         // One of the same name that somebody makes meanwhile is another Service, with copies of its own.
         let service = server.objects::<Service>().get(&name).await?;
@@ -108,7 +109,15 @@ async fn gone(server: &Server, deleted: &Service, patience: &Patience) -> Result
         }
         let pods = server.objects::<Pod>().list(&selector(&name)).await?;
         let is_of = |pod: &Pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
-        Ok((!pods.iter().any(is_of)).then_some(()))
+        let left = pods.iter().filter(|pod| is_of(pod)).count();
+        if let Ok(mut told) = told.lock()
+            && left > 0
+            && *told != Some(left)
+        {
+            output::note(&format!("{name}: {left} {} left", if left == 1 { "copy is" } else { "copies are" }));
+            *told = Some(left);
+        }
+        Ok((left == 0).then_some(()))
     };
     let within = patience.timeout;
     let late = || Failure::new(Exit::TimedOut, format!("copies of Service {name} were not gone within {within}; they go on ending"));

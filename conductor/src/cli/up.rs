@@ -14,6 +14,7 @@ use super::reach::Reach;
 use super::rollout::{self, Patience};
 use super::server::{Keep, Server};
 use super::sources;
+use super::stop::RESTARTED_AT;
 
 /// How often a write is tried when other writers come between.
 const TRIES_MAX: usize = 32;
@@ -206,12 +207,25 @@ fn merged(kind: &Kind, stored: &Value, file: &Value) -> Value {
     if let Some(status) = stored.get("status") {
         object["status"] = status.clone();
     }
+    keep_restarts(stored, &mut object);
     for (_, field) in FILLED_IN.iter().filter(|(name, _)| *name == kind.kind) {
         if object["spec"].get(field).is_none() && !stored["spec"][field].is_null() {
             object["spec"][field] = stored["spec"][field].clone();
         }
     }
     object
+}
+
+/// When the copies of a part were last made anew stays noted, unless the file says it: it is no part of what a file means.
+fn keep_restarts(stored: &Value, object: &mut Value) {
+    for part in object["spec"]["parts"].as_array_mut().into_iter().flatten() {
+        let before = stored["spec"]["parts"].as_array().into_iter().flatten().find(|before| before["name"] == part["name"]);
+        let noted = before.map_or(&Value::Null, |before| &before["pod"]["metadata"]["annotations"][RESTARTED_AT]);
+        let says = part.pointer("/pod/metadata/annotations").is_some_and(|annotations| !annotations[RESTARTED_AT].is_null());
+        if part["pod"].is_object() && noted.is_string() && !says {
+            part["pod"]["metadata"]["annotations"][RESTARTED_AT] = noted.clone();
+        }
+    }
 }
 
 fn line(document: &Document, verb: Verb) -> String {
@@ -251,6 +265,17 @@ mod tests {
             "spec": {"application": "new"}, "status": {"replicas": 2},
         });
         assert_eq!(merged(&model::service::kind(), &stored, &file), expected);
+    }
+
+    #[test]
+    fn a_restart_stays_noted() {
+        let part = |annotations: Value| json!({"name": "web", "pod": {"metadata": {"annotations": annotations}, "spec": {}}});
+        let service = |part: Value| json!({"kind": "Service", "metadata": {"name": "a"}, "spec": {"parts": [part]}});
+        let stored = service(part(json!({RESTARTED_AT: "then", "x": "1"})));
+        let object = merged(&model::service::kind(), &stored, &service(json!({"name": "web", "pod": {"spec": {}}})));
+        assert_eq!(object["spec"]["parts"][0], part(json!({RESTARTED_AT: "then"})));
+        let said = service(part(json!({RESTARTED_AT: "now"})));
+        assert_eq!(merged(&model::service::kind(), &stored, &said)["spec"], said["spec"]);
     }
 
     #[test]

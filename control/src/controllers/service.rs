@@ -134,12 +134,13 @@ impl Performer<'_> {
         Because::of(ACTOR, self.service).reason(reason)
     }
 
-    /// Makes the changes in order. What the server refuses does not hold up the others, but no more Pods are asked for.
+    /// Makes the changes in order. What the server refuses does not hold up the others, but no more Pods are asked for, and how
+    /// the rollout goes is told by whoever knows of the refusal: told twice, it would change with each look.
     /// Errors: the first; at once when another writer came first, since a new plan follows from that.
     async fn perform_all(&self, changes: Vec<Change>) -> Result<()> {
         let mut first = Ok(());
         for change in changes {
-            if first.is_err() && matches!(change, Change::CreatePod(..)) {
+            if first.is_err() && matches!(change, Change::CreatePod(..) | Change::SetRevisionStatus { .. }) {
                 continue;
             }
             match self.perform(change).await {
