@@ -3,6 +3,7 @@
 
 mod failures;
 mod flows;
+mod garbage;
 mod images;
 mod simulation;
 mod usage;
