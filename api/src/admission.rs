@@ -18,7 +18,7 @@ use crate::followed::FromObjects;
 use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::Result;
-use crate::{admit, object};
+use crate::{addressed, admit, object};
 
 /// What is told when policies or webhooks left `managedFields` that cannot be read; those from before are kept.
 const UNREADABLE_OWNERS: &str = ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated \
@@ -103,7 +103,7 @@ pub async fn change(call: &Call, operation: &'static str, before: &Value, after:
     if !changed(call, operation, before, after, dry_run).await? {
         return Ok(false);
     }
-    admit::place(call.kind(), &call.place, after)?;
+    addressed::place(call.kind(), &call.place, after)?;
     admit::shape(&call.served, after, FieldValidation::Ignore)?;
     Ok(true)
 }

@@ -1,75 +1,17 @@
 //! From what was sent to what may be stored: metadata, types, defaults, validation.
 
 use jiff::Timestamp;
-use logic::patch::core_types;
-use logic::patch::reading::{self, Reading, json_type};
+use logic::patch::reading::{self, Reading};
 use logic::patch::tidy::{tidy, without_always_there};
 use logic::schema::Findings;
 use model::{Kind, Problem, ProblemKind, check_label, check_subdomain, drop_nulls};
 use serde_json::{Value, json};
 
 use crate::body::Twice;
-use crate::checks;
-use crate::path::Place;
 use crate::query::FieldValidation;
 use crate::registry::Served;
 use crate::status::{Result, Status};
-
-/// Checks that an object is of the kind and in the namespace that the path names, and puts both in. Errors: 400.
-pub fn place(kind: &Kind, place: &Place, object: &mut Value) -> Result<()> {
-    check_type(kind, object)?;
-    if !object["metadata"].is_object() && !object["metadata"].is_null() {
-        let why = format!("{} into Go struct field {}.metadata of type v1.ObjectMeta", json_type(&object["metadata"]), kind.kind);
-        return Err(undecodable(kind, &format!("json: cannot unmarshal {why}")));
-    }
-    match (&place.namespace, object["metadata"]["namespace"].as_str().filter(|found| !found.is_empty())) {
-        (Some(expected), Some(found)) if expected != found => {
-            Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"))
-        }
-        (Some(expected), _) => {
-            object["metadata"]["namespace"] = json!(expected);
-            Ok(())
-        }
-        (None, Some(_)) if kind.defined && !kind.is_namespaced() => {
-            object["metadata"]["namespace"] = Value::Null;
-            drop_nulls(&mut object["metadata"]);
-            Ok(())
-        }
-        (None, Some(_)) if !kind.is_namespaced() => Err(Status::bad_request("namespace may not be set on a cluster-scoped object")),
-        (None, _) => Ok(()),
-    }
-}
-
-/// Checks that an object says it is of a kind; one of Kubernetes' own may leave that out. Errors: 400, 422.
-fn check_type(kind: &Kind, object: &Value) -> Result<()> {
-    let (api_version, name) = (kind.api_version(), &kind.kind);
-    let text = |field: &str| object[field].as_str().unwrap_or_default();
-    let (sent_version, sent_kind) = (text("apiVersion"), text("kind"));
-    let is_typed = core_types::message_of(&kind.group, name).is_some() && !kind.defined;
-    let or = |sent: &str, own: &str| if sent.is_empty() { own.to_owned() } else { sent.to_owned() };
-    if !is_typed {
-        if sent_version != api_version {
-            let why = format!("the API version in the data ({sent_version}) does not match the expected API version ({api_version})");
-            return Err(Status::bad_request(why));
-        }
-        if sent_kind != name.as_str() {
-            return Err(invalid(kind, object, &[Problem::invalid("kind", format!("{sent_kind:?}: must be {name}"))]));
-        }
-        return Ok(());
-    }
-    let (sent_version, sent_kind) = (or(sent_version, &api_version), or(sent_kind, name));
-    if sent_version == api_version && sent_kind == *name {
-        return Ok(());
-    }
-    let (group, version) = sent_version.split_once('/').unwrap_or(("", &sent_version));
-    let internal = |group: &str| or(group.split('.').next().unwrap_or_default(), "core");
-    let why = if core_types::message_of(group, &sent_kind).is_some() && version == "v1" {
-        format!("converting (v1.{sent_kind}) to ({}.{name}): unknown conversion", internal(&kind.group))
-    } else {
-        format!("no kind {sent_kind:?} is registered for version {sent_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"")
-    };
-    Err(Status::bad_request(format!("{sent_kind} in version {version:?} cannot be handled as a {name}: {why}")))
-}
+use crate::{addressed, checks};
 
 /// Checks types and unknown fields. Returns warnings for fields that are dropped.
 /// Errors: 400 for core kinds and 422 for ours, naming each field.
@@ -186,6 +128,7 @@ pub enum Part {
 /// Prepares a changed object: what the server owns is put back, the generation counts. Errors: 409, 422.
 pub fn changed_object(served: &Served, before: &Value, object: &mut Value, part: Part) -> Result<()> {
     let kind = &served.kind;
+    addressed::check_uid(kind, before, object)?;
     if part == Part::Status {
         let (status, sent) = (object["status"].take(), object["metadata"].take());
         *object = before.clone();
@@ -203,9 +146,6 @@ pub fn changed_object(served: &Served, before: &Value, object: &mut Value, part:
         return finish(served, Some(before), object, part);
     }
     let old = &before["metadata"];
-    if object["metadata"]["uid"].as_str().is_some_and(|uid| !uid.is_empty() && old["uid"] != uid) {
-        return Err(other_uid(kind, old, &object["metadata"]["uid"]));
-    }
     if let Some(fields) = object.as_object_mut().filter(|_| kind.status) {
         match before.get("status") {
             Some(status) => fields.insert("status".into(), status.clone()),
@@ -224,18 +164,6 @@ pub fn changed_object(served: &Served, before: &Value, object: &mut Value, part:
         object["metadata"]["generation"] = json!(old["generation"].as_i64().unwrap_or(0) + 1);
     }
     Ok(())
-}
-
-/// 409: what is to be replaced is another object of the same name.
-fn other_uid(kind: &Kind, metadata: &Value, asked: &Value) -> Status {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let is_ours = core_types::message_of(&kind.group, &kind.kind).is_some() && !kind.defined;
-    let group = if is_ours { String::new() } else { format!("{}/", kind.group) };
-    let namespace = metadata["namespace"].as_str().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-    let key = format!("/registry/{group}{}/{namespace}{}", kind.plural, text(&metadata["name"]));
-    let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: {}", text(asked), text(&metadata["uid"]));
-    let why = format!("StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {why}");
-    Status::conflict_because(kind, &text(&metadata["name"]), &why)
 }
 
 /// Fills in what was left out.

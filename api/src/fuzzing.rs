@@ -72,7 +72,7 @@ fn applied(served: &Served, body: &Bytes) {
 
 fn admitted(served: &Served, headers: &HeaderMap, body: &Bytes, mut object: Value) {
     let place = Place { namespace: Some("default".into()), ..Place::default() };
-    if admit::place(&served.kind, &place, &mut object).is_err() {
+    if crate::addressed::place(&served.kind, &place, &mut object).is_err() {
         return;
     }
     let twice = body::duplicates(headers, body);
@@ -96,7 +96,7 @@ pub fn bodies(bytes: &[u8]) {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(types[usize::from(first % 4)]));
     let (served, body) = (served(group, plural), Bytes::copy_from_slice(rest));
-    let _ = body::options(&headers, &body);
+    let _ = body::typed("DeleteOptions", &headers, &body);
     if let Ok(object) = body::object(&served.kind, &headers, &body) {
         admitted(served, &headers, &body, object);
     }

@@ -6,6 +6,7 @@
 //! what is sent back. Every refusal is a [`Status`].
 
 mod access;
+mod addressed;
 mod admission;
 mod admit;
 mod answer;

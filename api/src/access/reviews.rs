@@ -12,14 +12,14 @@ use super::authorize::decide;
 use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admit, answer, body};
+use crate::{addressed, admit, answer, body};
 
 /// Answers a review: the object that was sent, with its status. Errors: 400, 422.
 pub async fn answer(call: &Call) -> Result<Response> {
     let (kind, accepted) = (call.kind(), call.accepted()?);
     call.query.dry_run("CreateOptions")?;
     let mut review = body::object(kind, &call.headers, &call.body)?;
-    admit::place(kind, &call.place, &mut review)?;
+    addressed::place(kind, &call.place, &mut review)?;
     admit::shape(&call.served, &mut review, FieldValidation::Ignore)?;
     review["status"] = match kind.kind.as_str() {
         "SelfSubjectReview" => json!({"userInfo": call.user.to_value()}),

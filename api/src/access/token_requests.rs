@@ -10,7 +10,7 @@ use super::account_tokens::ISSUER;
 use super::{ACCOUNT, AccountKey};
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admit, answer, body, object};
+use crate::{addressed, admit, answer, object};
 
 const GROUP: &str = model::review::AUTHENTICATION;
 const SECONDS_DEFAULT: i64 = 3_600;
@@ -29,7 +29,12 @@ struct Wanted {
 pub async fn create(call: &Call) -> Result<Response> {
     let (kind, name, accepted) = (call.kind(), call.name()?, call.accepted()?);
     let dry_run = call.query.dry_run("CreateOptions")?;
-    let request = body::typed(GROUP, "TokenRequest", &call.headers, &call.body)?;
+    let request = addressed::TOKEN_REQUEST.read(call)?;
+    addressed::check_namespace(&call.place, &request)?;
+    let named = &request["metadata"]["name"];
+    if named.as_str().is_some_and(|named| !named.is_empty() && named != name) {
+        return Err(invalid(Problem::invalid("metadata.name", format!("{named}: must match the service account name if specified"))));
+    }
     let wanted = Wanted::read(&request["spec"])?;
     let namespace = call.place.namespace.as_deref().unwrap_or_default();
     let account = read(call, kind, namespace, name).await?;

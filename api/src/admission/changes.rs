@@ -9,7 +9,7 @@ use super::{Asked, webhooks};
 use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admit, conversion};
+use crate::{addressed, admit, conversion};
 
 /// One that may change an object.
 #[derive(Clone, Copy)]
@@ -112,7 +112,7 @@ async fn take_policy(call: &Call, policy: &Policy, binding: &str, spec: &Value, 
     let served = other.unwrap_or(&call.served);
     for params in all {
         let finish = |object: &mut Value| {
-            admit::place(&served.kind, &call.place, object).map_err(|status| status.message)?;
+            addressed::place(&served.kind, &call.place, object).map_err(|status| status.message)?;
             admit::shape(served, object, FieldValidation::Strict).map_err(|status| status.message)?;
             admit::fill_in(served, object);
             Ok(())

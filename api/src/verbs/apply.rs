@@ -9,12 +9,12 @@ use store::Entry;
 
 use super::create::{finish, keep};
 use super::read::respond;
-use super::update::{change_owned, named, sent_version};
+use super::update::change_owned;
 use crate::admit::Part;
 use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admit, body, owners};
+use crate::{addressed, admit, body, owners};
 
 /// Applies an object, or its status: creates it where it is absent. Errors: 400, 404 for the status of what is not there,
 /// 409 for a field that another owns or an older version, 422, and 500 for what does not fit the schema, as Kubernetes has it.
@@ -27,7 +27,7 @@ pub async fn apply(call: &Call, part: Part) -> Result<Response> {
         return Err(Status::invalid_options("PatchOptions", &[Problem::required("fieldManager", "is required for apply patch")]));
     }
     let wanted = wanted(call, mode == FieldValidation::Strict)?;
-    let version = sent_version(&wanted)?;
+    let version = addressed::version(&wanted)?;
     let is_there = call.server.store.get(&call.key(call.name()?), None).await?.is_some();
     let (code, entry) = if is_there {
         (StatusCode::OK, changed(call, &wanted, version, part, dry_run).await?)
@@ -48,17 +48,13 @@ fn wanted(call: &Call, strict: bool) -> Result<Value> {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
-    if name.is_empty() {
-        let why = format!("the name of the object ({} based on URL) was undeterminable: name must be provided", call.name()?);
-        return Err(Status::bad_request(why));
-    }
-    named(call, &wanted)?;
+    addressed::check_name(call, &wanted)?;
     if let Some(problem) = apply::check(call.served.shape.root(), &wanted) {
         let namespace = wanted["metadata"]["namespace"].as_str().unwrap_or_default();
         let of = format!("{namespace}/{name}; {}", type_name(&wanted));
         return Err(Status::unexplained(format!("failed to create typed patch object ({of}): {problem}")));
     }
-    admit::place(kind, &call.place, &mut wanted)?;
+    addressed::place(kind, &call.place, &mut wanted)?;
     Ok(wanted)
 }
 

@@ -10,7 +10,7 @@ use store::{Compare, Entry, Error, Transaction};
 use super::read::respond;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{access, admission, admit, answer, body, claims, conversion, custom, object, owners};
+use crate::{access, addressed, admission, admit, answer, body, claims, conversion, custom, object, owners};
 
 /// Creates an object. Errors: 400, 404 for a namespace that is not there, 403 for one that is going, 409, 422.
 pub async fn create(call: &Call) -> Result<Response> {
@@ -20,7 +20,7 @@ pub async fn create(call: &Call) -> Result<Response> {
     let mode = call.query.field_validation("CreateOptions")?;
     call.query.check_manager("CreateOptions")?;
     let mut object = body::object(kind, &call.headers, &call.body)?;
-    admit::place(kind, &call.place, &mut object)?;
+    addressed::place(kind, &call.place, &mut object)?;
     let twice = body::duplicates(&call.headers, &call.body);
     let warnings = admit::shape_of(served, &mut object, mode, &twice)?;
     let owned = owners::created(call, &admit::meant(served, &object));

@@ -4,7 +4,6 @@ use axum::response::Response;
 use http::StatusCode;
 use jiff::SignedDuration;
 use logic::definition::names;
-use logic::patch::reading::{self, Reading};
 use model::{Kind, Problem, ProblemKind, custom_resource_definition as definition};
 use serde_json::{Value, json};
 use store::{Compare, Entry, Error, ListOptions, Transaction};
@@ -13,7 +12,7 @@ use super::read::{Selection, respond};
 use super::update::{is_finished, is_redefined};
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admission, admit, answer, body, claims, conversion, object};
+use crate::{addressed, admission, admit, answer, claims, conversion, object};
 
 const TRIES_MAX: usize = 32;
 /// Namespaces that are there for good.
@@ -156,7 +155,7 @@ async fn asked(call: &Call, entry: &Entry, deletion: &Deletion) -> Result<Value>
 
 impl Deletion {
     fn read(call: &Call) -> Result<Self> {
-        let body = body::options(&call.headers, &call.body)?;
+        let body = addressed::delete_options(call)?;
         Self::check_options(&body)?;
         let asked = |name: &str| {
             let sent = body[name].as_str().map(str::to_owned);
@@ -182,12 +181,8 @@ impl Deletion {
         Ok(Self { uid: text("uid"), version: text("resourceVersion"), grace_seconds, finalizer, dry_run, warnings })
     }
 
-    /// Errors: 400 for options of a wrong type, 422 for such as contradict each other.
+    /// Errors: 422 for options that contradict each other.
     fn check_options(body: &Value) -> Result<()> {
-        if let Some(why) = reading::problem(Reading::Decoded, "meta.DeleteOptions", body) {
-            let of = "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions";
-            return Err(Status::bad_request(format!("{of}: {why}")));
-        }
         let mut found = Vec::new();
         if let Some(policy) = body["propagationPolicy"].as_str().filter(|_| body["orphanDependents"].is_boolean()) {
             let detail = format!("{policy:?}: orphanDependents and deletionPropagation cannot be both set");

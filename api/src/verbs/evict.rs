@@ -12,17 +12,18 @@ use crate::path::Place;
 use crate::query::Query;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{admission, answer, body};
+use crate::{addressed, admission, answer};
 
 /// Deletes a Pod as its eviction's deleteOptions say. Errors: 400 for the eviction of another, 404, 409.
 pub async fn evict(call: &Call) -> Result<Response> {
     let accepted = call.accepted()?;
     let dry_run = call.query.dry_run("CreateOptions")?;
-    let eviction = body::typed("policy", "Eviction", &call.headers, &call.body)?;
+    let eviction = addressed::EVICTION.read(call)?;
     let (name, named) = (call.name()?, eviction["metadata"]["name"].as_str().unwrap_or_default());
     if !named.is_empty() && named != name {
         return Err(Status::bad_request(format!("name in URL does not match name in Eviction object: {named:?}, expected {name:?}")));
     }
+    addressed::check_namespace(&call.place, &eviction)?;
     admission::ask(call, "CREATE", &Value::Null, &eviction, dry_run).await?;
     let mut options = json!({"kind": "DeleteOptions", "apiVersion": "v1"});
     for (field, value) in eviction["deleteOptions"].as_object().into_iter().flatten() {

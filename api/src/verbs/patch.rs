@@ -8,10 +8,9 @@ use logic::patch::strategic;
 use model::Kind;
 use serde_json::{Map, Value, json};
 
-use super::update::sent_version;
-use crate::body;
 use crate::registry::Served;
 use crate::status::{Result, Status};
+use crate::{addressed, body};
 
 /// More operations are not carried out at a time.
 const OPERATIONS_MAX: usize = 10_000;
@@ -68,8 +67,8 @@ impl Patch {
     /// The version that the patch asks for. Errors: 500 for one that is no number.
     pub fn version(&self) -> Result<Option<u64>> {
         match self {
-            Self::Merge(patch) => sent_version(patch),
-            Self::Strategic(patch) => patch.get("metadata").map_or(Ok(None), |metadata| sent_version(&json!({"metadata": metadata}))),
+            Self::Merge(patch) => addressed::version(patch),
+            Self::Strategic(patch) => patch.get("metadata").map_or(Ok(None), |metadata| addressed::version(&json!({"metadata": metadata}))),
             Self::Json(..) => Ok(None),
         }
     }

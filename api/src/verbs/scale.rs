@@ -10,7 +10,7 @@ use super::update::change;
 use crate::admit::Part;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{answer, body};
+use crate::{addressed, answer, body};
 
 /// Reads, replaces or patches a scale. Errors: 404, 409, 422 for an object that has no single scale.
 pub async fn scale(call: &Call, method: &Method) -> Result<Response> {
@@ -24,8 +24,7 @@ pub async fn scale(call: &Call, method: &Method) -> Result<Response> {
     }
     let dry_run = call.query.dry_run("UpdateOptions")?;
     let sent = wanted(call, method, &current)?;
-    let version = sent["metadata"]["resourceVersion"].as_str().filter(|version| method == Method::PUT && !version.is_empty());
-    let version = version.map(|version| version.parse().map_err(|_| Status::bad_request("metadata.resourceVersion: expected a number")));
+    let version = addressed::version(&sent).map(|version| version.filter(|_| method == Method::PUT || says_version(&sent, &current)))?;
     let replicas = match &sent["spec"]["replicas"] {
         Value::Null => 0,
         value => value.as_i64().filter(|replicas| *replicas >= 0).ok_or_else(|| {
@@ -33,7 +32,8 @@ pub async fn scale(call: &Call, method: &Method) -> Result<Response> {
             Status::invalid("autoscaling", "Scale", name, &[problem])
         })?,
     };
-    let entry = change(call, version.transpose()?, Part::Main, dry_run, |before| {
+    let entry = change(call, version, Part::Main, dry_run, |before| {
+        addressed::check_uid(kind, before, &sent)?;
         let mut after = before.clone();
         scale.write(&mut after, replicas)?;
         Ok(after)
@@ -77,15 +77,24 @@ impl<'a> Scaling<'a> {
     }
 }
 
+/// The Scale that a request asks for. Errors: 400 for what is none, or is another's; 415, and 422 for a patch that makes one.
 fn wanted(call: &Call, method: &Method, current: &Value) -> Result<Value> {
     if method == Method::PUT {
-        return body::object(call.kind(), &call.headers, &call.body);
+        let sent = addressed::SCALE.read(call)?;
+        check(call, &sent)?;
+        return Ok(sent);
     }
-    let patch = body::json("Scale", &call.body)?;
     let mut sent = current.clone();
     match body::media_type(&call.headers).as_str() {
-        "application/merge-patch+json" => logic::patch::merge(&mut sent, &patch),
+        "application/merge-patch+json" => {
+            let patch = body::json("Scale", &call.body)?;
+            if !patch.is_object() {
+                return Err(Status::bad_request("error decoding patch: expected an object"));
+            }
+            logic::patch::merge(&mut sent, &patch);
+        }
         "application/json-patch+json" => {
+            let patch = body::json("Scale", &call.body)?;
             let patch: json_patch::Patch = serde_json::from_value(patch).map_err(|error| Status::bad_request(error.to_string()))?;
             logic::patch::carry_out(&mut sent, &patch).map_err(|error| Status::unprocessable(error.to_string()))?;
         }
@@ -93,7 +102,20 @@ fn wanted(call: &Call, method: &Method, current: &Value) -> Result<Value> {
             return Err(Status::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json"]));
         }
     }
+    addressed::SCALE.check(&sent, None).map_err(|refused| Status::patch_unreadable(&sent.to_string(), &refused.message))?;
+    check(call, &sent)?;
     Ok(sent)
+}
+
+/// Errors: 400 for the Scale of another.
+fn check(call: &Call, sent: &Value) -> Result<()> {
+    addressed::check_name(call, sent)?;
+    addressed::check_namespace(&call.place, sent)
+}
+
+/// Whether a patch asked for another version than the one it was made upon.
+fn says_version(sent: &Value, current: &Value) -> bool {
+    sent["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"]
 }
 
 fn shown(call: &Call, scale: &Scaling<'_>, object: &Value) -> Result<Value> {

@@ -8,10 +8,10 @@ use store::{Compare, Entry, Error, Transaction};
 use super::patch::{APPLY, Patch};
 use super::read::respond;
 use crate::admit::Part;
-use crate::query::{FieldValidation, not_a_number};
+use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{access, admission, admit, answer, body, claims, conversion, custom, owners};
+use crate::{access, addressed, admission, admit, answer, body, claims, conversion, custom, owners};
 
 /// How often a change without a version is tried again when another writer comes between.
 const TRIES_MAX: usize = 32;
@@ -23,11 +23,11 @@ pub async fn update(call: &Call, part: Part) -> Result<Response> {
     let mode = call.query.field_validation("UpdateOptions")?;
     call.query.check_manager("UpdateOptions")?;
     let mut sent = body::object(kind, &call.headers, &call.body)?;
-    admit::place(kind, &call.place, &mut sent)?;
-    named(call, &sent)?;
+    addressed::place(kind, &call.place, &mut sent)?;
+    addressed::check_name(call, &sent)?;
     let twice = body::duplicates(&call.headers, &call.body);
     let warnings = admit::shape_of(&call.served, &mut sent, mode, &twice)?;
-    let version = sent_version(&sent)?;
+    let version = addressed::version(&sent)?;
     let entry = change(call, version, part, dry_run, |before| {
         if version.is_none() && needs_version(kind) {
             let problem = model::Problem::invalid("metadata.resourceVersion", "0: must be specified for an update");
@@ -75,8 +75,8 @@ pub async fn patch(call: &Call, part: Part) -> Result<Response> {
         if let Some(why) = patch.conversion_problem(&call.served, &object) {
             return Err(Status::patch_unreadable(&shown, &why));
         }
-        admit::place(kind, &call.place, &mut object).map_err(unreadable)?;
-        named(call, &object)?;
+        addressed::place(kind, &call.place, &mut object).map_err(unreadable)?;
+        addressed::check_name(call, &object)?;
         if let Some(uid) = object["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty() && before["metadata"]["uid"] != *uid) {
             return Err(Status::immutable(kind, call.name()?, "metadata.uid", uid));
         }
@@ -97,21 +97,6 @@ fn unreadable(shown: &str, status: Status) -> Status {
     match status.message.split_once(" cannot be handled as a ") {
         Some((_, why)) if status.code == 400 => Status::patch_unreadable(shown, why.split_once(": ").map_or(why, |(_, why)| why)),
         _ => status,
-    }
-}
-
-pub(super) fn named(call: &Call, object: &Value) -> Result<()> {
-    let (asked, found) = (call.name()?, object["metadata"]["name"].as_str().unwrap_or_default());
-    if found.is_empty() || found == asked {
-        return Ok(());
-    }
-    Err(Status::bad_request(format!("the name of the object ({found}) does not match the name on the URL ({asked})")))
-}
-
-pub(super) fn sent_version(object: &Value) -> Result<Option<u64>> {
-    match object["metadata"]["resourceVersion"].as_str() {
-        None | Some("" | "0") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| Status::unexplained(not_a_number("ParseUint", text))),
     }
 }
 
@@ -154,7 +139,7 @@ pub async fn change_owned(
         if let Some(shown) = &mut shown {
             shown["metadata"]["managedFields"] = after["metadata"]["managedFields"].clone();
             if admission::change(call, "UPDATE", &before, shown, dry_run).await? {
-                named(call, shown)?;
+                addressed::check_name(call, shown)?;
                 let owned = shown["metadata"]["managedFields"].take();
                 after = shown.take();
                 prepared = admit::changed_object(&call.served, &before, &mut after, part);

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod addressed;
 mod admission;
 mod batch;
 mod conversion;
