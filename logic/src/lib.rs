@@ -14,6 +14,7 @@ pub mod json;
 pub mod metadata;
 pub mod nearest;
 pub mod patch;
+pub mod pattern;
 pub mod placement;
 pub mod pod;
 pub mod quantity;

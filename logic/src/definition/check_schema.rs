@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use model::{Problem, ProblemKind};
-use regex::Regex;
 use serde_json::Value;
 
 use super::structural::{Node, Structural};
@@ -168,7 +167,8 @@ fn check_rule(rule: &Value, schema: &Value, at: &str, found: &mut Vec<Problem>) 
     for (field, source) in [("rule", Some(source)), ("messageExpression", rule["messageExpression"].as_str())] {
         let Some(source) = source else { continue };
         let why = match Program::parse(source) {
-            Ok(program) => rules::type_problem(program.expression(), &known),
+            Ok(program) if field == "rule" => rules::rule_problem(program.expression(), &known),
+            Ok(program) => rules::text_problem(program.expression(), &known),
             Err(why) => Some(why),
         };
         if let Some(why) = why {
@@ -185,11 +185,10 @@ fn check_rule(rule: &Value, schema: &Value, at: &str, found: &mut Vec<Problem>) 
 
 fn bounds(schema: &Value, at: &str, found: &mut Vec<Problem>) {
     if let Some(pattern) = schema["pattern"].as_str()
-        && let Err(error) = Regex::new(pattern)
+        && let Err(error) = crate::pattern::compile(pattern)
     {
-        let why = error.to_string();
-        let why = why.lines().last().unwrap_or_default();
-        found.push(Problem::invalid(format!("{at}.pattern"), format!("{pattern:?}: must be a valid regular expression, but isn't: {why}")));
+        let why = format!("{pattern:?}: must be a valid regular expression, but isn't: {error}");
+        found.push(Problem::invalid(format!("{at}.pattern"), why));
     }
     if schema["multipleOf"].as_f64().is_some_and(|factor| factor <= 0.0) {
         found.push(Problem::invalid(format!("{at}.multipleOf"), format!("{}: must be greater than 0", schema["multipleOf"])));

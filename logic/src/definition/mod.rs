@@ -18,4 +18,5 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use formats::fits;
 pub use structural::Structural;

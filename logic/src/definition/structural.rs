@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
 use serde_json::Value;
 
+use crate::pattern::{self, Pattern};
 use crate::rules::{self, Rule};
 use crate::schema::{Type, texts};
 
@@ -62,7 +62,7 @@ pub(super) enum List {
 #[derive(Debug, Default)]
 pub(super) struct Bounds {
     pub allowed: Option<Vec<Value>>,
-    pub pattern: Option<Regex>,
+    pub pattern: Option<Pattern>,
     pub format: Option<String>,
     pub minimum: Option<(f64, bool)>,
     pub maximum: Option<(f64, bool)>,
@@ -144,7 +144,7 @@ impl Bounds {
         let count = |low: &str, high: &str| (schema[low].as_u64(), schema[high].as_u64());
         Self {
             allowed: schema["enum"].as_array().cloned(),
-            pattern: schema["pattern"].as_str().and_then(|pattern| Regex::new(pattern).ok()),
+            pattern: schema["pattern"].as_str().and_then(|pattern| pattern::compile(pattern).ok()),
             format: schema["format"].as_str().map(str::to_owned),
             minimum: number("minimum").map(|bound| (bound, schema["exclusiveMinimum"] == true)),
             maximum: number("maximum").map(|bound| (bound, schema["exclusiveMaximum"] == true)),

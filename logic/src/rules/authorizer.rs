@@ -12,24 +12,6 @@ use crate::rbac::{Asker, Decision, Deed, MASTERS, Policy};
 type Result<T> = std::result::Result<T, ExecutionError>;
 type Text = Arc<String>;
 
-/// The names of the functions here.
-pub(super) const NAMES: &[&str] = &[
-    "path",
-    "group",
-    "serviceAccount",
-    "resource",
-    "subresource",
-    "namespace",
-    "name",
-    "fieldSelector",
-    "labelSelector",
-    "check",
-    "allowed",
-    "reason",
-    "errored",
-    "error",
-];
-
 /// Somebody, and all roles at one moment.
 #[derive(Clone, Default)]
 pub struct Authorizer {

@@ -4,53 +4,15 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cel::extractors::This;
+use cel::extractors::{Arguments, This};
 use cel::objects::Opaque;
 use cel::{Context, ExecutionError, Value};
 
+use super::macros::{IS_SPECIAL, SPECIAL_TEXT};
 use crate::quantity;
 
 type Result<T> = std::result::Result<T, ExecutionError>;
 type Text = Arc<String>;
-
-/// The names of the functions here.
-pub(super) const NAMES: &[&str] = &[
-    "quantity",
-    "sign",
-    "isInteger",
-    "asInteger",
-    "asApproximateFloat",
-    "add",
-    "sub",
-    "compareTo",
-    "isGreaterThan",
-    "isLessThan",
-    "url",
-    "getScheme",
-    "getHost",
-    "getHostname",
-    "getPort",
-    "getEscapedPath",
-    "getQuery",
-    "ip",
-    "family",
-    "isUnspecified",
-    "isLoopback",
-    "isLinkLocalMulticast",
-    "isLinkLocalUnicast",
-    "isGlobalUnicast",
-    "cidr",
-    "isCIDR",
-    "containsIP",
-    "containsCIDR",
-    "masked",
-    "prefixLength",
-    "semver",
-    "isSemver",
-    "major",
-    "minor",
-    "patch",
-];
 
 /// A value of one of the types.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,8 +79,24 @@ pub(super) fn add(context: &mut Context<'_, '_>) {
         context.add_function("isLessThan", |This(of): This<Value>, other: Value| {
             Ok::<_, ExecutionError>(compare("isLessThan", &of, &other)? == Ordering::Less)
         }),
-        context.add_function("semver", |text: Text| parsed("semver", &text, semver_of)),
-        context.add_function("isSemver", |text: Text| semver_of(&text).is_some()),
+        context.add_function("semver", |Arguments(given): Arguments| {
+            let (text, normalized) = version_text("semver", &given)?;
+            parsed("semver", &text, |text| semver_of(&if normalized { normal(text) } else { text.to_owned() }))
+        }),
+        context.add_function("isSemver", |Arguments(given): Arguments| {
+            let (text, normalized) = version_text("isSemver", &given)?;
+            Ok::<_, ExecutionError>(semver_of(&if normalized { normal(&text) } else { text.to_string() }).is_some())
+        }),
+        context.add_function(IS_SPECIAL, |of: Value| matches!(of, Value::Opaque(_))),
+        context.add_function(SPECIAL_TEXT, |of: Value| match special("string", &of)? {
+            Special::Ip(ip) => Ok::<_, ExecutionError>(Value::from(ip.to_string().as_str())),
+            Special::Cidr(ip, length) => Ok(Value::from(format!("{ip}/{length}").as_str())),
+            _ => Err(refuse("string", "no such overload")),
+        }),
+        context.add_function("ip.isCanonical", |text: Text| match text.parse::<IpAddr>() {
+            Ok(ip) => Ok(ip.to_string() == *text),
+            Err(_) => Err(refuse("ip.isCanonical", format!("{text:?} is no ip"))),
+        }),
         context.add_function("major", |This(of): This<Value>| number("major", &of, 0)),
         context.add_function("minor", |This(of): This<Value>| number("minor", &of, 1)),
         context.add_function("patch", |This(of): This<Value>| number("patch", &of, 2)),
@@ -221,6 +199,30 @@ fn compare(function: &str, of: &Value, other: &Value) -> Result<Ordering> {
         (Special::Semver(one), Special::Semver(other)) => Ok(one.order(other)),
         _ => Err(refuse(function, "expected two quantities or two versions")),
     }
+}
+
+/// A version, and whether it may be written with `v`, with fewer numbers and with leading zeros.
+fn version_text(function: &str, given: &[Value]) -> Result<(Text, bool)> {
+    match given {
+        [Value::String(text)] => Ok((Arc::clone(text), false)),
+        [Value::String(text), Value::Bool(normalized)] => Ok((Arc::clone(text), *normalized)),
+        _ => Err(refuse(function, "expected a text, and whether it is made a version")),
+    }
+}
+
+/// A version as it is written strictly: `v1.02` is `1.2.0`.
+fn normal(text: &str) -> String {
+    let text = text.strip_prefix('v').unwrap_or(text);
+    let (numbers, rest) = text.split_at(text.find(['-', '+']).unwrap_or(text.len()));
+    let plain = |number: &str| {
+        let digits = number.trim_start_matches('0');
+        if digits.is_empty() && !number.is_empty() { "0".to_owned() } else { digits.to_owned() }
+    };
+    let mut numbers: Vec<String> = numbers.split('.').map(plain).collect();
+    if rest.is_empty() || numbers.len() == 3 {
+        numbers.resize(numbers.len().max(3), "0".to_owned());
+    }
+    format!("{}{rest}", numbers.join("."))
 }
 
 fn semver_of(text: &str) -> Option<Special> {

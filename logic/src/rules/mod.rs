@@ -5,9 +5,13 @@
 
 mod authorizer;
 mod check;
+mod collections;
 mod functions;
 mod library;
+mod macros;
+mod named_formats;
 mod objects;
+mod overloads;
 mod program;
 mod types;
 
@@ -16,7 +20,9 @@ pub use cel::Value as CelValue;
 pub use check::{Rule, Rules, check, compile};
 pub use objects::to_json;
 pub use program::{BROKEN, Budget, Program, Variables, duration, time, to_cel};
-pub use types::{Known, problem as type_problem};
+pub use types::{Known, problem as type_problem, rule_problem, text_problem};
 
+#[cfg(test)]
+mod overload_tests;
 #[cfg(test)]
 mod tests;

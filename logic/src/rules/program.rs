@@ -8,7 +8,7 @@ use cel::parser::PrattParser;
 use cel::{Context, Env};
 use serde_json::Value;
 
-use super::{functions, objects};
+use super::{functions, macros, objects};
 
 /// The longest expression, in bytes.
 const SOURCE_BYTES_MAX: usize = 10_000;
@@ -65,6 +65,10 @@ impl Program {
             let first = errors.to_string();
             first.lines().next().unwrap_or_default().to_owned()
         })?;
+        if measure(&expression).depth > DEPTH_MAX {
+            return Err(format!("the expression is nested more than {DEPTH_MAX} deep"));
+        }
+        macros::expand(&mut expression)?;
         if measure(&expression).depth > DEPTH_MAX {
             return Err(format!("the expression is nested more than {DEPTH_MAX} deep"));
         }
@@ -230,6 +234,8 @@ fn measure(expression: &IdedExpr) -> Measure {
     }
     whole.depth += 1;
     match &expression.expr {
+        // A loop over nothing gives something a name.
+        Expr::Comprehension(of) if matches!(&of.iter_range.expr, Expr::List(list) if list.elements.is_empty()) => {}
         Expr::Comprehension(_) => whole.loops += 1,
         Expr::List(list) => whole.written = whole.written.max(list.elements.len() as u64),
         Expr::Map(map) => whole.written = whole.written.max(map.entries.len() as u64),
