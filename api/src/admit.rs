@@ -28,7 +28,16 @@ pub fn shape_of(served: &Served, object: &mut Value, mode: FieldValidation, twic
     let Findings { problems, unknown } = served.schema.check(object);
     if !kind.keeps_unknown && !kind.defined {
         let all: Vec<Problem> = problems.into_iter().chain(unknown).collect();
-        return if all.is_empty() { Ok(Vec::new()) } else { Err(invalid(kind, object, &all)) };
+        if !all.is_empty() {
+            return Err(invalid(kind, object, &all));
+        }
+        return match (mode, twice.refusals().as_slice()) {
+            (FieldValidation::Strict, [_, ..]) => {
+                Err(undecodable(kind, &format!("strict decoding error: {}", twice.refusals().join(", "))))
+            }
+            (FieldValidation::Warn, _) => Ok(twice.warnings()),
+            _ => Ok(Vec::new()),
+        };
     }
     // What is required of core kinds is for their own validation to say.
     let wrong: Vec<&Problem> = problems.iter().filter(|problem| problem.kind == ProblemKind::TypeInvalid).collect();

@@ -22,7 +22,7 @@ pub fn problems(kind: &Kind, object: &Value, is_new: bool) -> Vec<Problem> {
         return logic::admission::problems(object);
     }
     if !definition::is_definition(kind) {
-        return Vec::new();
+        return logic::pod::template::problems(kind, object);
     }
     let name = check::name_problem(object).filter(|_| is_new);
     name.into_iter().chain(check::problems(object)).collect()

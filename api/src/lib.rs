@@ -28,6 +28,7 @@ mod object;
 mod openapi;
 mod owners;
 mod path;
+mod placed;
 mod pod_streams;
 mod protobuf;
 mod query;
@@ -107,6 +108,7 @@ impl Api {
         let store = &self.server.store;
         let is_new = store.revision() == 0;
         access::make_default_roles(&self.server).await?;
+        placed::make_default_classes(&self.server).await?;
         if is_new { store.compact(store.revision()).await } else { Ok(()) }
     }
 

@@ -384,6 +384,30 @@ mod tests {
     }
 
     #[test]
+    fn every_list_of_objects_of_ours_says_what_tells_them_apart() {
+        let mut generator = schemars::generate::SchemaSettings::openapi3().into_generator();
+        for kind in crate::KINDS.iter().map(|kind| kind()).filter(|kind| kind.group == "conductor.dev") {
+            (kind.schema)(&mut generator);
+        }
+        let definitions = generator.take_definitions(true);
+        let mut lists = 0;
+        for (name, schema) in definitions.iter().filter(|(name, _)| name.starts_with("dev.conductor.")) {
+            // What is Kubernetes' own in a part's pod has Kubernetes' own keys, which `logic` adds.
+            if name.starts_with("dev.conductor.v1.Pod") || name.starts_with("dev.conductor.v1.Container") {
+                continue;
+            }
+            for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+                let items = &property["items"];
+                if items.is_object() && items["type"] != "string" {
+                    lists += 1;
+                    assert!(property["x-kubernetes-list-map-keys"].is_array(), "{name}.{field}: {property}");
+                }
+            }
+        }
+        assert!(lists > 5, "{lists}");
+    }
+
+    #[test]
     fn every_kind_has_names_of_its_own() {
         let kinds: Vec<Kind> = crate::KINDS.iter().map(|kind| kind()).collect();
         for (at, kind) in kinds.iter().enumerate() {

@@ -24,6 +24,7 @@ pub mod namespace;
 pub mod node;
 pub mod pod;
 pub mod pod_template;
+pub mod priority_class;
 pub mod rbac;
 pub mod review;
 pub mod revision;
@@ -67,6 +68,7 @@ pub static KINDS: &[fn() -> Kind] = &[
     admission::validating_webhooks,
     batch::cron_job,
     batch::job,
+    priority_class::kind,
     service_account::kind,
     rbac::cluster_role_binding,
     rbac::cluster_role,

@@ -254,9 +254,9 @@ fn default_probe(probe: &mut Value) {
 fn validate(object: &Value) -> Vec<Problem> {
     let mut found = Vec::new();
     let spec = if object["spec"].is_null() { json!({"containers": []}) } else { object["spec"].clone() };
-    match serde_json::from_value::<PodSpec>(spec) {
+    match crate::problem::read::<PodSpec>(&spec, "spec") {
         Ok(spec) => spec_problems(&spec, "spec", &mut found),
-        Err(error) => found.push(Problem::invalid("spec", error.to_string())),
+        Err(problem) => found.push(problem),
     }
     found
 }
@@ -297,7 +297,7 @@ mod tests {
             json!({"containers": [{"name": "a"}], "volumes": [{"name": "v", "emptyDir": {}}, {"name": "v", "emptyDir": {}}]}),
             &["spec.volumes[1].name: Duplicate"],
         );
-        check(json!({"containers": "a"}), &["spec: Invalid value"]);
+        check(json!({"containers": "a"}), &["spec.containers: Invalid value"]);
     }
 
     #[test]

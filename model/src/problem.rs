@@ -13,6 +13,15 @@ pub struct Problem {
     pub detail: String,
 }
 
+/// Reads a value as a type. Errors: what is wrong with it, with its whole path, which begins with `field`.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(value: &serde_json::Value, field: &str) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { field.to_owned() } else { format!("{field}.{path}") };
+        Problem::invalid(field, error.inner().to_string())
+    })
+}
+
 /// The sort of a mistake, in the words Kubernetes' clients know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {

@@ -42,6 +42,7 @@ pub struct RevisionSpec {
     pub template: ServiceSpec,
     /// What each part's copies are made from.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parts: Vec<RevisionPart>,
 }
 

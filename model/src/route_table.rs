@@ -35,6 +35,7 @@ pub struct RouteTableSpec {
     pub revision: String,
     /// The routes.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["host", "path"]))]
     pub routes: Vec<LiveRoute>,
     /// How long requests to copies that this table no longer names may take to finish.
     #[serde(default)]
@@ -58,6 +59,7 @@ pub struct LiveRoute {
     pub part: String,
     /// Its ready copies.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["pod", "address"]))]
     pub endpoints: Vec<Endpoint>,
     /// What its copies speak there.
     #[serde(default, skip_serializing_if = "Speaks::is_http")]
@@ -110,6 +112,7 @@ pub struct RouteTableStatus {
     pub conditions: Vec<Condition>,
     /// One row a node.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["node"]))]
     pub routers: Vec<RouterRow>,
 }
 

@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use crate::kind::{begin_status, object_schema};
 use crate::pod_template::{APP_PROTOCOLS, PodTemplate};
-use crate::{Column, Duration, Kind, Problem, Scale, ScaleRefused, check_label};
+use crate::{Column, Duration, Kind, Problem, Scale, ScaleRefused, check_label, problem};
 
+/// The longest name of a Service: 63 characters of a label, without a dash and ten digits.
+const NAME_LENGTH_MAX: usize = 52;
 /// The most copies of one part.
 pub const REPLICAS_MAX: i32 = 1_000;
 
@@ -43,9 +45,11 @@ pub struct ServiceSpec {
     pub config: BTreeMap<String, ConfigValue>,
     /// What runs: each part is a pod of which there are some copies.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parts: Vec<Part>,
     /// Which requests reach which part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["host", "path"]))]
     pub routes: Vec<Route>,
     /// How a change is rolled out.
     #[serde(default)]
@@ -267,6 +271,7 @@ pub fn kind() -> Kind {
         ],
         validate,
         complete: |object| begin_status(object, "the Service is new"),
+        validate_new,
         claims: Some(claims),
         ..Kind::new("conductor.dev", "v1", "Service", "services", |generator| {
             object_schema::<ServiceSpec, ServiceStatus>(generator, "Service", "One configured use of an application.")
@@ -333,10 +338,17 @@ fn only_part(object: &Value) -> Result<usize, ScaleRefused> {
     }
 }
 
+/// The names of Revisions are labels of what belongs to them: a Service's, a dash and as many digits as any number of them has.
+fn validate_new(object: &Value) -> Vec<Problem> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let detail = format!("{name:?}: must be no more than {NAME_LENGTH_MAX} characters, so that its Revisions have names too");
+    (name.len() > NAME_LENGTH_MAX).then(|| Problem::invalid("metadata.name", detail)).into_iter().collect()
+}
+
 fn validate(object: &Value) -> Vec<Problem> {
-    match serde_json::from_value::<ServiceSpec>(object["spec"].clone()) {
+    match problem::read::<ServiceSpec>(&object["spec"], "spec") {
         Ok(spec) => problems(&spec),
-        Err(error) => vec![Problem::invalid("spec", error.to_string())],
+        Err(problem) => vec![problem],
     }
 }
 

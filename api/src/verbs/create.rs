@@ -10,7 +10,7 @@ use store::{Compare, Entry, Error, Transaction};
 use super::read::respond;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{access, addressed, admission, admit, answer, body, claims, conversion, custom, object, owners};
+use crate::{access, addressed, admission, admit, answer, body, claims, conversion, custom, object, owners, placed};
 
 /// Creates an object. Errors: 400, 404 for a namespace that is not there, 403 for one that is going, 409, 422.
 pub async fn create(call: &Call) -> Result<Response> {
@@ -36,6 +36,7 @@ pub async fn create(call: &Call) -> Result<Response> {
 /// belongs to nobody. Errors: what a webhook refuses or fails at, and 422.
 pub(super) async fn finish(call: &Call, object: &mut Value, owned: Value, dry_run: bool) -> Result<()> {
     object["metadata"]["managedFields"] = owned;
+    placed::resolve(call, object).await?;
     admission::change(call, "CREATE", &Value::Null, object, dry_run).await?;
     let owned = object["metadata"]["managedFields"].take();
     let uid = uuid::Uuid::new_v4().to_string();

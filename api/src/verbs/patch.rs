@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
+use logic::patch::keyed;
 use logic::patch::reading::{self, Reading, json_type};
 use logic::patch::shape::Shape;
 use logic::patch::strategic;
@@ -19,6 +20,9 @@ const JSON: &str = "application/json-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 /// Server-side apply.
 pub const APPLY: &str = "application/apply-patch+yaml";
+
+/// What `kubectl apply` notes on an object: the manifest, as it was applied last.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The types of patches that a kind takes.
 pub fn patch_types(kind: &Kind) -> Vec<&'static str> {
@@ -78,7 +82,13 @@ impl Patch {
         match self {
             Self::Strategic(patch) => strategic::apply(shape, object, patch).map_err(|refused| Status::unexplained(refused.to_string())),
             Self::Merge(patch) => {
+                let before = patch["metadata"]["annotations"][LAST_APPLIED].is_string().then(|| object.clone());
                 logic::patch::merge(object, patch);
+                if let Some(before) = before {
+                    let last = before["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap_or_default();
+                    let last = serde_json::from_str(last).unwrap_or_default();
+                    keyed::keep_unspoken(shape.root(), &before, &last, object);
+                }
                 Ok(())
             }
             Self::Json(patch, _) => logic::patch::carry_out(object, patch).map_err(|_| Status::patch_rejected()),

@@ -10,4 +10,5 @@ mod crud;
 mod definitions;
 mod forms;
 mod patches;
+mod placed;
 mod server;

@@ -73,6 +73,10 @@ impl Position {
 pub fn read(sources: &[Source], room: Room) -> Result<Vec<Document>, Vec<String>> {
     let (mut documents, mut problems) = (Vec::new(), Vec::new());
     for source in sources {
+        if let Some(twice) = logic::yaml::duplicate(&source.text) {
+            problems.push(format!("{}: {twice}; between two objects there is a line with ---", source.name));
+            continue;
+        }
         match logic::yaml::parse(&source.text) {
             Ok(values) if values.is_empty() => problems.push(format!("{}: there is nothing in it", source.name)),
             Ok(values) => {
@@ -293,6 +297,16 @@ mod tests {
     #[test]
     fn each_mistake_names_file_document_and_field() {
         check("", ROOM, &["a.yaml: there is nothing in it"]);
+        check(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {}\napiVersion: v1\nkind: ConfigMap\n",
+            ROOM,
+            &["a.yaml: line 5: key \"apiVersion\" already set in map; between two objects there is a line with ---"],
+        );
+        check(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  name: b\n",
+            ROOM,
+            &["a.yaml: line 5: key \"name\" already set in map; between two objects there is a line with ---"],
+        );
         check("just words", ROOM, &["a.yaml: expected an object with apiVersion, kind, metadata and spec"]);
         check(
             &SHOP.replace("Service", "Servce"),

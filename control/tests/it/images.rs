@@ -98,7 +98,6 @@ async fn a_pod_that_names_no_secrets_has_those_of_its_service_account() {
         (json!({}), &["default at a.test"][..]),
         (json!({"serviceAccountName": "bot"}), &["bot at a.test"]),
         (json!({"serviceAccountName": "bot", "imagePullSecrets": [{"name": "own"}]}), &["own at a.test"]),
-        (json!({"serviceAccountName": "nobody"}), &[]),
     ];
     for (at, (spec, expected)) in cases.into_iter().enumerate() {
         let (name, image) = (format!("p{at}"), format!("a.test/shop:{at}"));

@@ -145,6 +145,10 @@ pub fn annotate(definitions: &mut Map<String, Value>) {
 
 /// `core.Pod` for `io.k8s.api.core.v1.Pod`.
 fn message_of_definition(name: &str) -> Option<&'static str> {
+    // The pods of a part are Kubernetes' own with a word more.
+    if let Some(kind) = name.strip_prefix("dev.conductor.v1.").filter(|kind| kind.starts_with("Pod") || kind.starts_with("Container")) {
+        return TYPES.get_key_value(format!("core.{kind}").as_str()).map(|(name, _)| *name);
+    }
     let (path, kind) = name.strip_prefix("io.k8s.")?.rsplit_once('.')?;
     let group = path.strip_suffix(".v1")?.rsplit('.').next()?;
     TYPES.get_key_value(format!("{group}.{kind}").as_str()).map(|(name, _)| *name)
@@ -293,6 +297,10 @@ mod tests {
         let mut definitions =
             json!({"io.k8s.api.core.v1.PodSpec": {"properties": {"containers": {}, "tolerations": {}, "volumes": {}, "nodeSelector": {}}}});
         annotate(definitions.as_object_mut().unwrap());
+        let mut of_parts = json!({"dev.conductor.v1.PodSpec": {"properties": {"containers": {}}}});
+        annotate(of_parts.as_object_mut().unwrap());
+        let containers = &of_parts["dev.conductor.v1.PodSpec"]["properties"]["containers"];
+        assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
         let properties = &definitions["io.k8s.api.core.v1.PodSpec"]["properties"];
         assert_eq!(properties["containers"]["x-kubernetes-list-map-keys"], json!(["name"]));
         assert_eq!(properties["containers"]["x-kubernetes-patch-merge-key"], "name");

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod core_types;
+pub mod keyed;
 pub mod order;
 pub mod reading;
 pub mod shape;

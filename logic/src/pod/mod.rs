@@ -7,6 +7,7 @@
 
 mod health;
 mod status;
+pub mod template;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -139,9 +139,9 @@ fn spec_problems(spec: &Value, at: &str, found: &mut Vec<Problem>) {
         managed_by_problems(name, &format!("{at}.managedBy"), found);
     }
     failure_problems(spec, at, found);
-    match serde_json::from_value::<PodSpec>(spec["template"]["spec"].clone()) {
+    match crate::problem::read::<PodSpec>(&spec["template"]["spec"], &format!("{at}.template.spec")) {
         Ok(pod) => pod::spec_problems(&pod, &format!("{at}.template.spec"), found),
-        Err(error) => found.push(Problem::invalid(format!("{at}.template.spec"), error.to_string())),
+        Err(problem) => found.push(problem),
     }
     let field = format!("{at}.template.spec.restartPolicy");
     let policy = &spec["template"]["spec"]["restartPolicy"];
