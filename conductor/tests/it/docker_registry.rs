@@ -36,12 +36,12 @@ impl Registry {
     /// `None` where the program is not installed, or the engine would want TLS of it, which is said.
     async fn start(engine: &Engine) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
-            println!("NOT RUN: {PROGRAM} is missing; install docker-registry");
+            crate::without::without("registry", &format!("{PROGRAM} is missing (Debian: docker-registry)"));
             return None;
         }
         let version = engine.client.version().await.unwrap();
         if version.components.iter().flatten().any(|component| component.name.contains("Podman")) {
-            println!("NOT RUN: Podman wants TLS of a registry, even on this machine");
+            crate::without::without("registry", "Podman wants TLS of a registry, even on this machine");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ pub fn kubectl() -> Option<PathBuf> {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin/kubectl");
     let found = named.or(Some(installed)).filter(|path| path.exists());
     if found.is_none() {
-        println!("NOT RUN: there is no kubectl; `make test` installs one");
+        crate::without::without("kubectl", "kubectl is missing");
     }
     found
 }

@@ -15,6 +15,8 @@ mod kubectl_streams;
 mod load;
 mod metrics;
 mod places;
+mod readme;
+mod reference;
 mod refusals;
 mod rollouts;
 mod server;
@@ -22,3 +24,5 @@ mod settings;
 mod soak;
 mod systemd;
 mod usage;
+#[path = "../../../store/tests/it/without.rs"]
+mod without;

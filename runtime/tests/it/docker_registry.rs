@@ -33,7 +33,7 @@ impl Registry {
     /// One for everybody, or one for who knows the password. `None` where the program is not installed, which is said.
     async fn start(is_locked: bool) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
-            println!("NOT RUN: {PROGRAM} is missing; install docker-registry");
+            crate::without::without("registry", &format!("{PROGRAM} is missing (Debian: docker-registry)"));
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -63,7 +63,7 @@ impl Drop for Registry {
 async fn both(is_locked: bool) -> Option<(DockerSubject, Registry)> {
     let subject = DockerSubject::new().await?;
     if is_podman(&subject.client).await {
-        println!("NOT RUN: Podman wants TLS of a registry, even on this machine");
+        crate::without::without("registry", "Podman wants TLS of a registry, even on this machine");
         return None;
     }
     Some((subject, Registry::start(is_locked).await?))

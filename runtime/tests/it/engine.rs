@@ -51,12 +51,12 @@ pub async fn client() -> Option<bollard::Docker> {
         None => None,
     };
     if client.is_none() {
-        println!("NOT RUN: no container engine answers at {address}");
+        crate::without::without("engine", &format!("no container engine answers at {address}"));
     }
     client.filter(|_| {
         let has_busybox = Path::new("/bin/busybox").exists();
         if !has_busybox {
-            println!("NOT RUN: /bin/busybox is missing; install busybox-static");
+            crate::without::without("engine", "/bin/busybox is missing (Debian: busybox-static)");
         }
         has_busybox
     })

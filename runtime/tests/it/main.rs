@@ -21,3 +21,6 @@ mod process_deaths;
 mod process_probes;
 #[cfg(feature = "process")]
 mod process_sessions;
+#[cfg(feature = "docker")]
+#[path = "../../../store/tests/it/without.rs"]
+mod without;

@@ -9,3 +9,4 @@ mod model;
 mod sealed;
 mod sessions;
 mod support;
+mod without;

@@ -12,7 +12,7 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
     let found = std::env::var_os("CONDUCTOR_TEST_TOOLS").map_or_else(beside, PathBuf::from).join("bin").join(name);
     if !found.exists() {
-        println!("NOT RUN: there is no {}; `make test` installs it", found.display());
+        crate::without::without("clients", &format!("{} is missing", found.display()));
         return None;
     }
     Some(found)

@@ -31,14 +31,14 @@ impl Dockerd {
     pub fn open() -> Option<Self> {
         let has = |program: &str| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
         if !nix::unistd::geteuid().is_root() || !has("dockerd") || !has("containerd") {
-            println!("NOT RUN: an engine of our own needs root, dockerd and containerd");
+            crate::without::without("dockerd", "an engine of the test's own needs root, dockerd and containerd (Debian: docker.io)");
             return None;
         }
         // Without a bridge no port is published; and `--bridge=none` would take away the one of the machine's engine.
         let bridge = format!("cdr-{:x}", std::process::id());
         let address = format!("198.18.{}.1/24", std::process::id() % 250);
         if !ip(&["link", "add", &bridge, "type", "bridge"]) {
-            println!("NOT RUN: no bridge can be made here for an engine of our own");
+            crate::without::without("dockerd", "no network bridge can be made here for an engine of the test's own");
             return None;
         }
         let mtu = (1_281 + std::process::id() % 100).to_string();
