@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Because, Error, Objects, Result};
-use futures::StreamExt as _;
+use futures::future::{BoxFuture, Shared};
+use futures::{FutureExt as _, StreamExt as _};
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -15,18 +16,17 @@ use model::RouteTable;
 use model::route_table::{RouterRow, Speaks};
 use router::{Counts, Protocol, Route, Table, Timeouts};
 use serde_json::json;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-
-use super::Shared;
 
 const ACTOR: &str = "agent";
 const TRIES_MAX: usize = 20;
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Runs until `stop` is cancelled.
-pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+pub async fn run(shared: Arc<super::Shared>, stop: CancellationToken) {
     let mut objects = watcher(Api::<RouteTable>::all(shared.client.clone()), watcher::Config::default()).default_backoff().boxed();
-    let mut routes = Routes { shared, tables: HashMap::new(), listed: HashMap::new(), listing: false };
+    let mut routes = Routes { shared, tables: HashMap::new(), listed: HashMap::new(), listing: false, drains: HashMap::new() };
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -39,11 +39,13 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 }
 
 struct Routes {
-    shared: Arc<Shared>,
+    shared: Arc<super::Shared>,
     /// The tables in force, by Service.
     tables: HashMap<String, RouteTable>,
     listed: HashMap<String, RouteTable>,
     listing: bool,
+    /// The newest drain of each Service.
+    drains: HashMap<String, Drained>,
 }
 
 impl Routes {
@@ -72,6 +74,7 @@ impl Routes {
             watcher::Event::Delete(table) => {
                 let mut tables = self.tables.clone();
                 tables.remove(&service_of(&table));
+                self.drains.remove(&service_of(&table));
                 self.put(tables, Vec::new()).await;
             }
         }
@@ -107,7 +110,9 @@ impl Routes {
             let now: Vec<SocketAddr> = endpoints(&table);
             let removed = old.map(endpoints).unwrap_or_default().into_iter().filter(|address| !now.contains(address)).collect();
             let switched = is_switch(old, &table, &self.shared.facts.name);
-            tokio::spawn(follow(Arc::clone(&self.shared), table, removed, switched));
+            let (done, drained) = oneshot::channel();
+            let before = self.drains.insert(service_of(&table), drained.map(drop).boxed().shared());
+            tokio::spawn(follow(Arc::clone(&self.shared), table, Drain { removed, before, _done: done }, switched));
         }
     }
 }
@@ -134,16 +139,36 @@ fn is_switch(before: Option<&RouteTable>, table: &RouteTable, node: &str) -> boo
     }
 }
 
+/// What must be drained before a table counts as such.
+struct Drain {
+    /// The copies that this table is the first not to name.
+    removed: Vec<SocketAddr>,
+    /// Ends when the tables before are drained: what they no longer named may still have requests.
+    before: Option<Drained>,
+    /// Dropped when this one is.
+    _done: oneshot::Sender<()>,
+}
+
+/// Ends when a table, and all before it, are drained.
+type Drained = Shared<BoxFuture<'static, ()>>;
+
 /// Acknowledges a table that is in force, drains what it no longer names, and hands in what was counted.
-async fn follow(shared: Arc<Shared>, table: RouteTable, removed: Vec<SocketAddr>, switched: bool) {
+async fn follow(shared: Arc<super::Shared>, table: RouteTable, drain: Drain, switched: bool) {
     let generation = table.metadata.generation.unwrap_or(0);
     let begun = tokio::time::Instant::now();
-    if !removed.is_empty() {
+    let before = drain.before.clone().filter(|before| before.clone().now_or_never().is_none());
+    if !drain.removed.is_empty() || before.is_some() {
         report(&shared, &table, "the table is in force", |row| in_force(row, generation)).await;
-        if let Err(error) = shared.router.drain(&removed, table.spec.drain.get()).await {
-            tracing::warn!(%error, "copies could not be drained");
-        }
     }
+    if !drain.removed.is_empty()
+        && let Err(error) = shared.router.drain(&drain.removed, table.spec.drain.get()).await
+    {
+        tracing::warn!(%error, "copies could not be drained");
+    }
+    if let Some(before) = before {
+        before.await;
+    }
+    drop(drain);
     report(&shared, &table, "the table is in force and drained", |row| {
         in_force(row, generation);
         row.drained_generation = row.drained_generation.max(generation);
@@ -172,7 +197,7 @@ fn count(row: &mut RouterRow, revision: &str, counts: Option<Counts>) {
 }
 
 /// Changes this node's row, unless the table is gone or has been made anew.
-async fn report(shared: &Shared, table: &RouteTable, reason: &str, change: impl Fn(&mut RouterRow)) {
+async fn report(shared: &super::Shared, table: &RouteTable, reason: &str, change: impl Fn(&mut RouterRow)) {
     for _ in 0..TRIES_MAX {
         match try_report(shared, table, reason, &change).await {
             Ok(()) | Err(Error::NotFound { .. }) => return,
@@ -185,7 +210,7 @@ async fn report(shared: &Shared, table: &RouteTable, reason: &str, change: impl 
     }
 }
 
-async fn try_report(shared: &Shared, table: &RouteTable, reason: &str, change: impl Fn(&mut RouterRow)) -> Result<()> {
+async fn try_report(shared: &super::Shared, table: &RouteTable, reason: &str, change: impl Fn(&mut RouterRow)) -> Result<()> {
     let tables = Objects::<RouteTable>::namespaced(&shared.client, &table.namespace().unwrap_or_default());
     let Some(current) = tables.get(&table.name_any()).await?.filter(|current| current.uid() == table.uid()) else { return Ok(()) };
     let mut rows = current.status.clone().unwrap_or_default().routers;

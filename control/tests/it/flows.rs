@@ -195,3 +195,44 @@ async fn a_status_that_the_server_does_not_keep_is_not_written_again_and_again()
         })
         .await;
 }
+
+#[tokio::test]
+async fn a_copy_that_somebody_deletes_finishes_its_requests_before_it_is_told_to_end() {
+    let world = World::start(Transport::InProcess).await;
+    let mut service = shop(2, "1");
+    service["spec"]["parts"][0]["pod"]["spec"]["terminationGracePeriodSeconds"] = json!(30);
+    service["spec"]["rollout"]["drain"] = json!("20s");
+    world.create(&service).await;
+    world.phase("shop-1", "Complete").await;
+    let pod = world.list::<Pod>().await.remove(0);
+    let endpoints: std::collections::BTreeMap<String, std::net::SocketAddr> =
+        serde_json::from_str(&pod.annotations()[labels::ENDPOINTS]).unwrap();
+    world.router.set_in_flight(endpoints["http"], 1);
+    world.of::<Pod>().delete(&pod.name_any(), &DeleteParams::default()).await.unwrap();
+    // Another takes its place meanwhile, which moves the routes again.
+    world
+        .until("there is another", || async {
+            let now = world.router.table().routes[0].endpoints.clone();
+            now.len() == 2 && !now.contains(&endpoints["http"])
+        })
+        .await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let stops = || world.runtime.calls().iter().filter(|call| call.starts_with("stop")).count();
+    assert_eq!(stops(), 0, "{:?}", world.runtime.calls());
+    world.router.set_in_flight(endpoints["http"], 0);
+    world.until("it is gone", || async { world.list::<Pod>().await.iter().all(|other| other.uid() != pod.uid()) }).await;
+    assert_eq!(stops(), 1);
+}
+
+#[tokio::test]
+async fn a_table_that_a_router_does_not_take_says_so() {
+    let world = World::start(Transport::InProcess).await;
+    world.router.refuse(Some("it is too large"));
+    world.create(&shop(1, "1")).await;
+    world
+        .until("the table is stalled", || async {
+            let conditions = world.list::<RouteTable>().await.into_iter().flat_map(|table| table.status.unwrap_or_default().conditions);
+            conditions.into_iter().any(|condition| condition.type_ == "Stalled" && condition.message.contains("it is too large"))
+        })
+        .await;
+}
