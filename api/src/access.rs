@@ -35,6 +35,8 @@ pub fn is_ours(name: &str) -> bool {
     name.starts_with("system:conductor:")
 }
 
+/// Whoever says nothing of who they are.
+pub const ANONYMOUS: &str = "system:anonymous";
 /// The group of everybody who said who they are.
 const AUTHENTICATED: &str = "system:authenticated";
 /// How the name of a ServiceAccount, as a user, begins.
@@ -78,7 +80,7 @@ impl User {
     }
 
     fn anonymous() -> Self {
-        Self { name: "system:anonymous".into(), groups: vec!["system:unauthenticated".into()], ..Self::default() }
+        Self { name: ANONYMOUS.into(), groups: vec!["system:unauthenticated".into()], ..Self::default() }
     }
 
     /// A ServiceAccount as a user.

@@ -32,6 +32,7 @@ mod placed;
 mod pod_streams;
 mod protobuf;
 mod query;
+mod recorded;
 mod registry;
 mod requests;
 mod serve;
@@ -54,7 +55,7 @@ use limits::Load;
 use requests::Requests;
 
 pub use access::{Access, AccountKey, Identity, NotAKey, User};
-pub use audit::{AuditLog, Origin};
+pub use audit::{AuditLog, Origin, Record, deed};
 pub use limits::Limits;
 pub use pod_streams::NodeConnector;
 pub use registry::{Registry, Served};
@@ -66,6 +67,8 @@ pub type Numbers = Box<dyn Fn(&mut Text) + Send + Sync>;
 
 /// The largest request body, in bytes.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+const SETTLED_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// The control API of one store. Cheap to clone.
 #[derive(Clone)]
@@ -89,6 +92,8 @@ struct Server {
     nodes: Arc<dyn NodeConnector>,
     /// Each watch holds one, so that they can be counted.
     watching: Arc<()>,
+    /// Each request that may change something holds one until all that follows from it is done.
+    changing: Arc<()>,
 }
 
 impl Api {
@@ -97,8 +102,24 @@ impl Api {
         let kinds = definitions::Kinds::new(model::KINDS.iter().map(|kind| kind()));
         let (policies, admission, load) = (Followed::default(), Followed::default(), Load::default());
         let (audit, webhooks, requests, numbers) = (OnceLock::new(), OnceLock::new(), Requests::default(), OnceLock::new());
-        let (access, watching) = (ArcSwap::from_pointee(access), Arc::default());
-        let server = Server { store, kinds, clock, access, policies, admission, webhooks, load, audit, requests, numbers, nodes, watching };
+        let (access, watching, changing) = (ArcSwap::from_pointee(access), Arc::default(), Arc::default());
+        let store: Arc<dyn Store> = Arc::new(recorded::Recorded(store));
+        let server = Server {
+            store,
+            kinds,
+            clock,
+            access,
+            policies,
+            admission,
+            webhooks,
+            load,
+            audit,
+            requests,
+            numbers,
+            nodes,
+            watching,
+            changing,
+        };
         Self { server: Arc::new(server) }
     }
 
@@ -135,6 +156,13 @@ impl Api {
     /// Has `/metrics` tell these numbers after the API's own. The first that are named are told.
     pub fn tell_numbers(&self, numbers: Numbers) {
         let _ = self.server.numbers.set(numbers);
+    }
+
+    /// Waits until all that was begun to be changed is changed and told of. Bounded by whoever calls.
+    pub async fn settled(&self) {
+        while Arc::strong_count(&self.server.changing) > 1 {
+            tokio::time::sleep(SETTLED_PAUSE).await;
+        }
     }
 
     /// The API for callers that prove who they are with a bearer token, or stay anonymous.

@@ -20,6 +20,7 @@ use crate::audit::{Attempt, Origin};
 use crate::form::Form;
 use crate::path::Place;
 use crate::query::Query;
+use crate::recorded::{self, Doing};
 use crate::registry::{Registry, Served};
 use crate::requests::Told;
 use crate::status::{Result, Status};
@@ -104,22 +105,40 @@ impl Call {
     }
 }
 
-/// Serves any request; every error becomes a Status.
+/// Serves any request; every error becomes a Status. What may change something is a task of its own that goes on to its end,
+/// whatever becomes of the connection: the write, what follows from it, and the line that tells of it are one.
 pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
+    if [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()) {
+        return serve_whole(server, request).await;
+    }
+    let (held, refusal_format) = (Arc::clone(&server.changing), answer::format_of_refusal(request.headers()));
+    let task = tokio::spawn(async move {
+        let response = serve_whole(server, request).await;
+        drop(held);
+        response
+    });
+    // Nobody aborts it: it fails only by a panic, which is a defect.
+    task.await.unwrap_or_else(|_| answer::refusal(refusal_format, &Status::internal("the request could not be served")))
+}
+
+async fn serve_whole(server: Arc<Server>, request: Request<Body>) -> Response {
     let (form, refusal_format) = (Form::of(&request), answer::format_of_refusal(request.headers()));
-    let log = server.audit.get().cloned();
     let served = server.requests.begin(request.method(), request.headers());
-    let attempt = log.as_ref().and_then(|_| {
+    let doing = server.audit.get().and_then(|log| {
         let query = Query::parse(request.uri().query().unwrap_or_default());
-        Attempt::of(&served.id, request.method(), request.uri().path(), &query, request.extensions().get::<Origin>())
+        let origin = request.extensions().get::<Origin>();
+        let attempt = Attempt::of(&served.id, request.method(), request.uri().path(), &query, origin, log.reads())?;
+        Some(Doing::new(attempt, Arc::clone(log), Arc::clone(&server.clock)))
     });
     let mut told = Told::default();
-    let mut response = match route(Arc::clone(&server), request, &mut told).await {
-        Ok(response) => response,
-        Err(status) => answer::refusal(refusal_format, &status),
+    let routed = route(Arc::clone(&server), request, &mut told);
+    let routed = match &doing {
+        Some(doing) => doing.serving(routed).await,
+        None => routed.await,
     };
-    if let (Some(attempt), Some(log)) = (attempt, log) {
-        attempt.tell(log.as_ref(), server.clock.as_ref(), told.by.as_ref(), &mut response);
+    let mut response = routed.unwrap_or_else(|status| answer::refusal(refusal_format, &status));
+    if let Some(doing) = doing {
+        doing.tell(told.by.as_ref(), &mut response);
     }
     server.requests.end(served, &told, &mut response);
     form.give(response).await
@@ -136,6 +155,7 @@ async fn route(server: Arc<Server>, request: Request<Body>, told: &mut Told) -> 
     let shared = Arc::clone(&server);
     let _in_flight = if asker.is_master() { None } else { Some(shared.load.take(&asker.name, shared.clock.now())?) };
     let user = impersonate(&server, asker.clone(), &parts.headers).await?;
+    recorded::is_from(&asker, &user);
     told.by = Some((asker, user.clone()));
     let path = parts.uri.path();
     let query = Query::parse(parts.uri.query().unwrap_or_default());

@@ -9,6 +9,7 @@ mod conversion;
 mod crud;
 mod definitions;
 mod forms;
+mod outlives;
 mod patches;
 mod placed;
 mod server;

@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output, everything else to standard error; exit codes are in [`failure::Exit`].
 
+mod audit;
 mod backup;
 mod cells;
 mod completions;
@@ -81,6 +82,9 @@ pub enum Command {
     /// Make, list and delete bearer tokens for people and programs
     #[command(subcommand)]
     Token(token::Token),
+    /// The record of who changed what
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Write all objects of this machine's server into a file
     Backup(backup::Backup),
     /// Make this machine's store anew from a backup
@@ -119,6 +123,7 @@ impl Command {
             Self::Kubeconfig(args) => version::kubeconfig(&args),
             Self::Secret(args) => secret::secret(args).await,
             Self::Token(args) => token::token(args).await,
+            Self::Audit(args) => audit::audit(&args),
             Self::Backup(args) => backup::backup(args).await,
             Self::Restore(args) => backup::restore(&args),
             Self::Secrets(args) => secrets::secrets(args).await,

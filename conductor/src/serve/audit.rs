@@ -1,102 +1,112 @@
-//! `audit.log` in the data directory: who changed what, a JSON object a line, in files of bounded size.
+//! The records in the data directory: who changed what in `audit.log`, what was refused in `audit-refused.log`, who read Secrets in
+//! `audit-reads.log`. A JSON object a line, in files of bounded size: what one holds cannot push out what another does.
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+mod chain;
+mod fair;
+mod intents;
+mod log;
 
-use anyhow::{Context as _, Result};
-use api::AuditLog;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::private;
+use anyhow::Result;
+use api::{AuditLog, Record};
+use model::Clock;
 
-/// How much is kept.
+pub use chain::verify;
+use fair::Fair;
+use intents::Intents;
+use log::Log;
+
+use crate::clock::WallClock;
+use crate::settings::Settings;
+
+/// The name of the record of changes.
+pub const CHANGES: &str = "audit.log";
+const REFUSALS: &str = "audit-refused.log";
+const READS: &str = "audit-reads.log";
+
+/// How much is kept of one record.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Size in bytes at which the log is set aside.
+    /// Size in bytes at which a log is set aside.
     pub bytes: u64,
     /// How many that were set aside are kept.
     pub files: u32,
+    /// Whether each line names the one before it.
+    pub chained: bool,
 }
 
-/// The log.
-pub struct AuditFile {
-    path: PathBuf,
-    bounds: Bounds,
-    open: Mutex<(File, u64)>,
+/// All records of a server.
+pub struct Records {
+    changes: Log,
+    refusals: Log,
+    reads: Option<Log>,
+    intents: Intents,
+    fair: Fair,
 }
 
-impl AuditFile {
-    /// Goes on with the log of a data directory. Errors: it cannot be written.
-    pub fn open(data: &Path, bounds: Bounds) -> Result<Self> {
-        let path = data.join("audit.log");
-        let open = open(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { path, bounds, open: Mutex::new(open) })
-    }
-
-    fn aside(&self, number: u32) -> PathBuf {
-        self.path.with_extension(format!("log.{number}"))
-    }
-
-    /// Sets the log aside: `audit.log` becomes `audit.log.1`, that `audit.log.2`, and the oldest goes.
-    fn rotate(&self) -> io::Result<(File, u64)> {
-        for number in (1..self.bounds.files).rev() {
-            if self.aside(number).exists() {
-                std::fs::rename(self.aside(number), self.aside(number + 1))?;
-            }
-        }
-        if self.bounds.files == 0 {
-            std::fs::remove_file(&self.path)?;
-        } else {
-            std::fs::rename(&self.path, self.aside(1))?;
-        }
-        open(&self.path)
-    }
-}
-
-fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = private::append(path)?;
-    let length = file.metadata()?.len();
-    Ok((file, length))
-}
-
-impl AuditLog for AuditFile {
-    fn keep(&self, mut line: String) {
-        line.push('\n');
-        let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut write = || -> io::Result<()> {
-            if open.1 > 0 && open.1.saturating_add(length) > self.bounds.bytes {
-                *open = self.rotate()?;
-            }
-            open.0.write_all(line.as_bytes())?;
-            open.1 += length;
-            Ok(())
+impl Records {
+    /// Goes on with the records of a data directory. What a server before intended and never told of is told of now.
+    /// Errors: they cannot be written.
+    pub fn open(data: &Path, settings: &Settings) -> Result<Arc<Self>> {
+        let changes = Bounds { bytes: settings.audit_bytes, files: settings.audit_files, chained: settings.audit_chain };
+        let others = Bounds { bytes: settings.audit_refused_bytes, files: 1, chained: false };
+        let records = Self {
+            changes: Log::open(data.join(CHANGES), changes)?,
+            refusals: Log::open(data.join(REFUSALS), others)?,
+            reads: settings.audit_secret_reads.then(|| Log::open(data.join(READS), Bounds { chained: false, ..changes })).transpose()?,
+            intents: Intents::open(data)?,
+            fair: Fair::default(),
         };
-        if let Err(error) = write() {
-            tracing::error!(%error, line = line.trim_end(), "the audit log cannot be written");
+        let told = log::tail(&data.join(CHANGES));
+        for line in records.intents.left(&told) {
+            records.changes.keep(line);
         }
+        records.intents.clear();
+        Ok(Arc::new(records))
+    }
+
+    /// Tells of something that was done otherwise than by a request for a resource.
+    pub fn deed(&self, user: &str, verb: &str, resource: &str, name: Option<&str>, failed: bool) {
+        self.changes.keep(api::deed(&WallClock as &dyn Clock, user, "", verb, resource, name, failed));
+    }
+}
+
+impl AuditLog for Records {
+    fn keep(&self, record: Record, by: &str, line: String) {
+        match (record, &self.reads) {
+            (Record::Change, _) => self.changes.keep(line),
+            (Record::Read, Some(reads)) => reads.keep(line),
+            _ => {
+                if let Some(line) = self.fair.admit(by, line) {
+                    self.refusals.keep(line);
+                }
+            }
+        }
+    }
+
+    fn intend(&self, line: String) -> u64 {
+        self.intents.begin(line)
+    }
+
+    fn settled(&self, intent: u64) {
+        self.intents.end(intent);
+    }
+
+    fn reads(&self) -> bool {
+        self.reads.is_some()
+    }
+}
+
+/// Adds a field to a line of JSON.
+fn with_field(line: &str, name: &str, value: &str) -> String {
+    match line.strip_suffix('}') {
+        Some("{") => format!("{{\"{name}\":{value}}}"),
+        Some(open) => format!("{open},\"{name}\":{value}}}"),
+        None => line.to_owned(),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    #[test]
-    fn logs_are_set_aside_by_size_and_the_oldest_go() {
-        let dir = tempfile::tempdir().unwrap();
-        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
-        let bounds = Bounds { bytes: 20, files: 2 };
-        for number in 0..7 {
-            AuditFile::open(dir.path(), bounds).unwrap().keep(format!("{{\"n\":{number}}}"));
-        }
-        assert_eq!(read("audit.log"), "{\"n\":6}\n");
-        assert_eq!((read("audit.log.1").as_str(), read("audit.log.2").as_str()), ("{\"n\":4}\n{\"n\":5}\n", "{\"n\":2}\n{\"n\":3}\n"));
-        assert_eq!(read("audit.log.3"), "");
-        let mode = std::fs::metadata(dir.path().join("audit.log")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-}
+mod tests;

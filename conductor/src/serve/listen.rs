@@ -26,6 +26,7 @@ use tower::ServiceExt as _;
 
 use super::certificate;
 use super::escaped::Escaped;
+use super::local::Peer;
 use super::timed::{Patience, Pulse, Timed};
 
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -84,8 +85,9 @@ pub async fn serve_unix(listener: UnixListener, api: Api, extra: Router, connect
             continue;
         };
         let (Some(user), Some(permit)) = (local_user(&stream), door.admit()) else { continue };
-        let origin = Origin(format!("unix:{}", user.name));
-        let (door, router) = (door.clone(), extra.clone().fallback_service(api.router_for(user).layer(axum::Extension(origin))));
+        let (origin, peer) = (Origin(format!("unix:{}", user.name)), Peer(user.name.clone()));
+        let served = api.router_for(user).layer(axum::Extension(origin));
+        let (door, router) = (door.clone(), extra.clone().layer(axum::Extension(peer)).fallback_service(served));
         tokio::spawn(async move {
             door.serve(stream, router).await;
             drop(permit);

@@ -3,13 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use http::StatusCode;
 use serde_json::json;
 use store::embedded::Embedded;
+
+use super::audit::Records;
+
+/// Who is at the other end of a connection to the socket.
+#[derive(Debug, Clone)]
+pub struct Peer(pub String);
 
 /// Where a backup is asked for.
 pub const BACKUP: &str = "/-/backup";
@@ -19,20 +25,44 @@ pub const ROTATE: &str = "/-/secrets/rotate";
 /// What of the data directory belongs to a backup: who this server is, and whom it believes.
 pub const FILES: &[&str] = &["node-name", "admin-token", "pki/ca.crt", "pki/ca.key", "pki/service-accounts.key"];
 
-/// What is served to them, over a store and its data directory.
-pub fn routes(store: Arc<Embedded>, data: &Path) -> Router {
-    let data: Arc<Path> = data.into();
-    let backup = move |State(store): State<Arc<Embedded>>| async move {
-        match tokio::task::spawn_blocking(move || backup(&store, &data)).await {
-            Ok(Ok(bytes)) => bytes.into_response(),
-            Ok(Err(error)) => failure(&format!("{error:#}")),
-            Err(error) => failure(&error.to_string()),
-        }
-    };
-    Router::new().route(BACKUP, get(backup)).route(ROTATE, post(rotate)).with_state(store)
+/// What their requests are served with.
+#[derive(Clone)]
+struct Local {
+    store: Arc<Embedded>,
+    data: Arc<Path>,
+    records: Option<Arc<Records>>,
 }
 
-fn backup(store: &Embedded, data: &Path) -> anyhow::Result<Vec<u8>> {
+/// What is served to them, over a store and its data directory. Each request leaves a line in the record.
+pub fn routes(store: Arc<Embedded>, data: &Path, records: Option<Arc<Records>>) -> Router {
+    Router::new().route(BACKUP, get(backup)).route(ROTATE, post(rotate)).with_state(Local { store, data: data.into(), records })
+}
+
+impl Local {
+    fn tell(&self, user: Option<Extension<Peer>>, verb: &str, resource: &str, name: Option<&str>, failed: bool) {
+        if let Some(records) = &self.records {
+            let user = user.map(|Extension(Peer(name))| name).unwrap_or_default();
+            records.deed(&user, verb, resource, name, failed);
+        }
+    }
+}
+
+async fn backup(State(local): State<Local>, by: Option<Extension<Peer>>) -> Response {
+    let making = local.clone();
+    // A client that goes away ends neither the making nor the line.
+    let task = tokio::spawn(async move {
+        let made = tokio::task::spawn_blocking(move || backup_of(&making.store, &making.data)).await;
+        local.tell(by, "create", "backup", None, !matches!(made, Ok(Ok(_))));
+        made
+    });
+    match task.await {
+        Ok(Ok(Ok(bytes))) => bytes.into_response(),
+        Ok(Ok(Err(error))) => failure(&format!("{error:#}")),
+        Ok(Err(error)) | Err(error) => failure(&error.to_string()),
+    }
+}
+
+fn backup_of(store: &Embedded, data: &Path) -> anyhow::Result<Vec<u8>> {
     let mut files = Vec::new();
     for name in FILES {
         match std::fs::read(data.join(name)) {
@@ -44,12 +74,18 @@ fn backup(store: &Embedded, data: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(store.backup(&files)?)
 }
 
-async fn rotate(State(store): State<Arc<Embedded>>) -> Response {
-    match store.rotate().await {
-        Ok(key) => {
+async fn rotate(State(local): State<Local>, by: Option<Extension<Peer>>) -> Response {
+    let task = tokio::spawn(async move {
+        let rotated = local.store.rotate().await;
+        local.tell(by, "rotate", "secrets-key", rotated.as_deref().ok(), rotated.is_err());
+        rotated
+    });
+    match task.await {
+        Ok(Ok(key)) => {
             tracing::info!(key, "Secrets are sealed with a new key");
             axum::Json(json!({"key": key})).into_response()
         }
+        Ok(Err(error)) => failure(&error.to_string()),
         Err(error) => failure(&error.to_string()),
     }
 }

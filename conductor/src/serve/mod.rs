@@ -1,6 +1,6 @@
 //! `conductor serve`: the control API, the controllers, this machine's agent and its router, in one process.
 
-mod audit;
+pub mod audit;
 mod certificate;
 mod credentials;
 mod escaped;
@@ -69,19 +69,19 @@ pub async fn serve(flags: Flags) -> Result<()> {
     let always = credentials::access(data)?;
     let access = credentials::with_token_file(always.clone(), settings.token_file.as_deref())?;
     let parts = wiring::assemble(&settings, Arc::clone(&stored) as Arc<dyn Store>, access, http_listener).await?;
-    if settings.audit_bytes > 0 {
-        let bounds = audit::Bounds { bytes: settings.audit_bytes, files: settings.audit_files };
-        parts.api.audit_to(Arc::new(audit::AuditFile::open(data, bounds)?));
+    let records = (settings.audit_bytes > 0).then(|| audit::Records::open(data, &settings)).transpose()?;
+    if let Some(records) = records.clone() {
+        parts.api.audit_to(records);
     }
     parts.api.limit(reload::limits(&settings));
     parts.tell_numbers(Arc::clone(&stored));
     let watched = parts.api.clone();
-    let reload = reload::Reload::new(flags, effective, level, parts.api.clone(), always);
+    let reload = reload::Reload::new(flags, effective, level, parts.api.clone(), always, records.clone());
     let stop = CancellationToken::new();
     let socket = listen::unix(&paths::socket(data))?;
     let most = settings.api_connections;
     let tls = tokio::spawn(listen::serve_tls(api_listener, identity.server_config()?, parts.api.clone(), most, stop.clone()));
-    let local = tokio::spawn(listen::serve_unix(socket, parts.api.clone(), local::routes(stored, data), most, stop.clone()));
+    let local = tokio::spawn(listen::serve_unix(socket, parts.api.clone(), local::routes(stored, data, records), most, stop.clone()));
     let workers = parts.start(&stop);
     credentials::write_kubeconfig(data, &names.public, &identity.ca_pem)?;
     announce(data, api_address, http_address)?;
@@ -98,6 +98,7 @@ pub async fn serve(flags: Flags) -> Result<()> {
     stop.cancel();
     let ended = tokio::time::timeout(STOP_MAX, async {
         let _ = tokio::join!(tls, local, workers.finish(), losing);
+        watched.settled().await;
     });
     if ended.await.is_err() {
         tracing::warn!("some requests did not finish in time");

@@ -1,9 +1,12 @@
 //! SIGHUP: the settings are read again, and what can change while the server runs does.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use api::{Access, Api};
 use tokio::signal::unix::Signal;
 
+use super::audit::Records;
 use super::credentials;
 use super::logging::Level;
 use crate::settings::{Effective, Environment, Flags, Settings};
@@ -16,6 +19,7 @@ pub struct Reload {
     api: Api,
     /// Who is let in whatever the settings say.
     always: Access,
+    records: Option<Arc<Records>>,
 }
 
 /// How much the API serves each client by these settings.
@@ -26,14 +30,20 @@ pub fn limits(settings: &Settings) -> api::Limits {
 
 impl Reload {
     /// What was read at the start, and what it applies to.
-    pub fn new(flags: Flags, effective: Effective, level: Level, api: Api, always: Access) -> Self {
-        Self { flags, effective, level, api, always }
+    pub fn new(flags: Flags, effective: Effective, level: Level, api: Api, always: Access, records: Option<Arc<Records>>) -> Self {
+        Self { flags, effective, level, api, always, records }
     }
 
     /// Reads the settings again at each signal, for as long as it is awaited.
     pub async fn run(mut self, mut signals: Signal) {
         while signals.recv().await.is_some() {
-            match self.read() {
+            let read = self.read();
+            if let Some(records) = &self.records {
+                let names =
+                    read.as_ref().map(|(read, _)| self.effective.changed(read).iter().map(|setting| setting.name).collect::<Vec<_>>());
+                records.deed("local:signal", "reload", "settings", names.ok().map(|names| names.join(",")).as_deref(), read.is_err());
+            }
+            match read {
                 Ok((read, access)) => self.apply(read, access),
                 Err(error) => {
                     tracing::error!(error = %format!("{error:#}"), "the settings were read again and are refused; all stays as it was")

@@ -268,6 +268,19 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("audit-files", Form::Count(0, 1000), || Some(Value::Count(4)), "How many audit logs that were set aside are kept"),
     setting(
+        "audit-refused-bytes",
+        Form::Count(4096, 1 << 40),
+        || Some(Value::Count(4 << 20)),
+        "Size in bytes at which the record of refusals, audit-refused.log, is set aside; one that was is kept",
+    ),
+    setting(
+        "audit-chain",
+        Form::OneOf(&["off", "on"]),
+        || word("on"),
+        "Whether each line of the audit log names the one before it, so that `conductor audit verify` finds what was cut out",
+    ),
+    setting("audit-secret-reads", Form::OneOf(&["off", "on"]), || word("off"), "Whether reads of Secrets are kept, in audit-reads.log"),
+    setting(
         "log-level",
         Form::LogLevel,
         || word("info"),

@@ -89,6 +89,12 @@ pub struct Settings {
     pub audit_bytes: u64,
     /// Audit logs that are kept.
     pub audit_files: u32,
+    /// Bytes at which the record of refusals is set aside.
+    pub audit_refused_bytes: u64,
+    /// Whether each line of the audit log names the one before it.
+    pub audit_chain: bool,
+    /// Whether reads of Secrets are kept.
+    pub audit_secret_reads: bool,
     /// What is logged.
     pub log_level: String,
     /// How it is logged: `auto`, `text` or `json`.
@@ -195,6 +201,9 @@ impl Effective {
             access_log: self.word("access-log"),
             audit_bytes: self.count("audit-bytes"),
             audit_files: u32::try_from(self.count("audit-files")).unwrap_or(u32::MAX),
+            audit_refused_bytes: self.count("audit-refused-bytes"),
+            audit_chain: self.word("audit-chain") == "on",
+            audit_secret_reads: self.word("audit-secret-reads") == "on",
             log_level: self.word("log-level"),
             log_format: self.word("log-format"),
             engine: self.word("engine"),
