@@ -75,7 +75,7 @@ fn suspend(object: &mut Value, is_stopped: bool) {
 }
 
 fn mark(object: &mut Value, now: &str) {
-    for part in object["spec"]["parts"].as_array_mut().into_iter().flatten() {
+    for part in object.pointer_mut("/spec/parts").and_then(Value::as_array_mut).into_iter().flatten() {
         part["pod"]["metadata"]["annotations"][RESTARTED_AT] = json!(now);
     }
 }
@@ -97,6 +97,9 @@ mod tests {
 
     #[test]
     fn every_part_is_made_anew() {
+        let mut none = json!({"spec": {}});
+        mark(&mut none, "now");
+        assert_eq!(none, json!({"spec": {}}));
         let mut object = json!({"spec": {"parts": [{"pod": {}}, {"pod": {"metadata": {"annotations": {"a": "b"}}}}]}});
         mark(&mut object, "now");
         assert_eq!(object["spec"]["parts"][0]["pod"]["metadata"]["annotations"], json!({RESTARTED_AT: "now"}));

@@ -218,7 +218,7 @@ fn merged(kind: &Kind, stored: &Value, file: &Value) -> Value {
 
 /// When the copies of a part were last made anew stays noted, unless the file says it: it is no part of what a file means.
 fn keep_restarts(stored: &Value, object: &mut Value) {
-    for part in object["spec"]["parts"].as_array_mut().into_iter().flatten() {
+    for part in object.pointer_mut("/spec/parts").and_then(Value::as_array_mut).into_iter().flatten() {
         let before = stored["spec"]["parts"].as_array().into_iter().flatten().find(|before| before["name"] == part["name"]);
         let noted = before.map_or(&Value::Null, |before| &before["pod"]["metadata"]["annotations"][RESTARTED_AT]);
         let says = part.pointer("/pod/metadata/annotations").is_some_and(|annotations| !annotations[RESTARTED_AT].is_null());
