@@ -207,7 +207,7 @@ fn merged(kind: &Kind, stored: &Value, file: &Value) -> Value {
     if let Some(status) = stored.get("status") {
         object["status"] = status.clone();
     }
-    keep_restarts(stored, &mut object);
+    keep_of_parts(stored, &mut object);
     for (_, field) in FILLED_IN.iter().filter(|(name, _)| *name == kind.kind) {
         if object["spec"].get(field).is_none() && !stored["spec"][field].is_null() {
             object["spec"][field] = stored["spec"][field].clone();
@@ -216,10 +216,17 @@ fn merged(kind: &Kind, stored: &Value, file: &Value) -> Value {
     object
 }
 
-/// When the copies of a part were last made anew stays noted, unless the file says it: it is no part of what a file means.
-fn keep_restarts(stored: &Value, object: &mut Value) {
+/// What `scale` and `restart` wrote of a part stays, unless the file says it: how many copies there are, and when they were last made
+/// anew.
+fn keep_of_parts(stored: &Value, object: &mut Value) {
     for part in object.pointer_mut("/spec/parts").and_then(Value::as_array_mut).into_iter().flatten() {
         let before = stored["spec"]["parts"].as_array().into_iter().flatten().find(|before| before["name"] == part["name"]);
+        if let Some(replicas) = before.and_then(|before| before.get("replicas"))
+            && part.is_object()
+            && part.get("replicas").is_none()
+        {
+            part["replicas"] = replicas.clone();
+        }
         let noted = before.map_or(&Value::Null, |before| &before["pod"]["metadata"]["annotations"][RESTARTED_AT]);
         let says = part.pointer("/pod/metadata/annotations").is_some_and(|annotations| !annotations[RESTARTED_AT].is_null());
         if part["pod"].is_object() && noted.is_string() && !says {
@@ -276,6 +283,15 @@ mod tests {
         assert_eq!(object["spec"]["parts"][0], part(json!({RESTARTED_AT: "then"})));
         let said = service(part(json!({RESTARTED_AT: "now"})));
         assert_eq!(merged(&model::service::kind(), &stored, &said)["spec"], said["spec"]);
+    }
+
+    #[test]
+    fn how_many_copies_there_are_stays_where_a_file_does_not_say() {
+        let parts = |parts: Value| json!({"metadata": {"name": "a"}, "spec": {"parts": parts}});
+        let stored = parts(json!([{"name": "web", "replicas": 3}, {"name": "worker", "replicas": 2}]));
+        let file = parts(json!([{"name": "web"}, {"name": "worker", "replicas": 1}, {"name": "new"}]));
+        let object = merged(&model::service::kind(), &stored, &file);
+        assert_eq!(object["spec"]["parts"], json!([{"name": "web", "replicas": 3}, {"name": "worker", "replicas": 1}, {"name": "new"}]));
     }
 
     #[test]
