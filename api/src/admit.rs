@@ -31,12 +31,13 @@ pub fn shape_of(served: &Served, object: &mut Value, mode: FieldValidation, twic
         if !all.is_empty() {
             return Err(invalid(kind, object, &all));
         }
+        let told = told(served, object);
         return match (mode, twice.refusals().as_slice()) {
             (FieldValidation::Strict, [_, ..]) => {
                 Err(undecodable(kind, &format!("strict decoding error: {}", twice.refusals().join(", "))))
             }
-            (FieldValidation::Warn, _) => Ok(twice.warnings()),
-            _ => Ok(Vec::new()),
+            (FieldValidation::Warn, _) => Ok([twice.warnings(), told].concat()),
+            _ => Ok(told),
         };
     }
     // What is required of core kinds is for their own validation to say.

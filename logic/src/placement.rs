@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube_core::ResourceExt as _;
 use model::labels;
+use model::pod::fields::Capabilities;
 
 /// What the labels of a node begin with that name its runtimes.
 pub const RUNTIME: &str = "runtime.conductor.dev/";
@@ -70,11 +71,26 @@ fn refusal(pod: &Pod, node: &Node) -> Option<String> {
         return Some(format!("lacks the label {key}={value}"));
     }
     let Some(class) = spec.runtime_class_name.as_deref() else {
-        let has_images = node.labels().iter().any(|(key, value)| key.starts_with(RUNTIME) && value == RUNS_IMAGES);
-        return (needs_images(pod) && !has_images).then(|| "has no runtime for images".into());
+        let of_images = node.labels().iter().find(|(key, value)| key.starts_with(RUNTIME) && *value == RUNS_IMAGES);
+        if needs_images(pod) && of_images.is_none() {
+            return Some("has no runtime for images".into());
+        }
+        let name = of_images.filter(|_| crate::pod::is_of_images(pod)).and_then(|(key, _)| key.strip_prefix(RUNTIME));
+        return incapacity(pod, node, name.unwrap_or("process"));
     };
     let label = format!("{RUNTIME}{class}");
-    (!node.labels().contains_key(&label)).then(|| format!("has no runtime {class}"))
+    if !node.labels().contains_key(&label) {
+        return Some(format!("has no runtime {class}"));
+    }
+    incapacity(pod, node, class)
+}
+
+/// What a Pod asks for that the runtime which it would go to does not do, by what the node's agent says of it.
+fn incapacity(pod: &Pod, node: &Node, runtime: &str) -> Option<String> {
+    let said = node.annotations().get(&format!("{}{runtime}", labels::CAPABILITIES))?;
+    let spec = serde_json::to_value(&pod.spec).ok()?;
+    let field = Capabilities::from_annotation(said).lacking(&spec)?;
+    Some(format!("its runtime {runtime} cannot do {field}"))
 }
 
 /// Whether a Pod has a container that only its image can start.
@@ -122,5 +138,18 @@ mod tests {
         assert_eq!(place(&image, &[node("a", |_| ())], &[]), Placement::Nowhere("a: has no runtime for images".into()));
         assert_eq!(place(&image, &[node("a", |_| ()), engine], &[]), Placement::Node("d".into()));
         assert_eq!(place(&pod(None, "process"), &[], &[]), Placement::Nowhere("no node has joined".into()));
+    }
+
+    #[test]
+    fn a_pod_goes_where_its_runtime_can_do_what_it_asks_for() {
+        let able = |fields: &str| {
+            let (fields, key) = (json!(fields), "capabilities.conductor.dev/process");
+            node("a", |node| node["metadata"]["annotations"] = json!({key: fields}))
+        };
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"hostPID": true, "containers": []}})).unwrap();
+        assert_eq!(place(&pod, &[able("PodSpec:containers,hostPID")], &[]), Placement::Node("a".into()));
+        assert_eq!(place(&pod, &[able("*")], &[]), Placement::Node("a".into()));
+        let expected = "a: its runtime process cannot do spec.hostPID";
+        assert_eq!(place(&pod, &[able("PodSpec:containers")], &[]), Placement::Nowhere(expected.into()));
     }
 }

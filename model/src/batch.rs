@@ -10,6 +10,10 @@ use crate::{Column, Kind, pod};
 
 mod check;
 
+/// Where a Job has the spec of its pods, and where a CronJob has that of its Jobs' pods.
+const JOB_TEMPLATE: &str = "spec.template.spec";
+const CRON_JOB_TEMPLATE: &str = "spec.jobTemplate.spec.template.spec";
+
 /// The API group.
 pub const GROUP: &str = "batch";
 /// The label by which the pods of a Job are found: its uid.
@@ -40,8 +44,10 @@ pub fn job() -> Kind {
         expose: |object| object["status"]["successful"] = json!(object["status"]["succeeded"].as_i64().unwrap_or(0)),
         default: default_job,
         complete: select_own_pods,
+        validate_new: |object| pod::fields::refusals(&template(object)["spec"], JOB_TEMPLATE),
         validate: check::job,
         validate_change: check::job_change,
+        warnings: |object| pod::template_warnings(&template(object)["spec"], JOB_TEMPLATE),
         ..Kind::new(GROUP, "v1", "Job", "jobs", |generator| generator.subschema_for::<Job>())
     }
 }
@@ -73,6 +79,8 @@ pub fn cron_job() -> Kind {
         default: default_cron_job,
         validate_new: check::new_cron_job,
         validate: check::cron_job,
+        validate_change: check::cron_job_change,
+        warnings: |object| pod::template_warnings(&template(object)["spec"], CRON_JOB_TEMPLATE),
         ..Kind::new(GROUP, "v1", "CronJob", "cronjobs", |generator| generator.subschema_for::<CronJob>())
     }
 }
@@ -237,6 +245,11 @@ fn template_columns() -> Vec<Column> {
 /// The spec of a Job, or of those that a CronJob makes.
 fn work(object: &Value) -> &Value {
     if object["kind"] == "CronJob" { &object["spec"]["jobTemplate"]["spec"] } else { &object["spec"] }
+}
+
+/// What its pods are made from.
+fn template(object: &Value) -> &Value {
+    &work(object)["template"]
 }
 
 fn joined(object: &Value, field: &str) -> Value {

@@ -6,6 +6,8 @@ pub const CAUSE: &str = "conductor.dev/cause";
 pub const ENDPOINTS: &str = "conductor.dev/endpoints";
 /// Annotation of a Service: the Revision whose configuration was put back.
 pub const ROLLBACK_OF: &str = "conductor.dev/rollback-of";
+/// What the annotations of a Node begin with that say what one of its runtimes can do; the runtime's name follows.
+pub const CAPABILITIES: &str = "capabilities.conductor.dev/";
 /// Label of a Pod, Revision and RouteTable: the Service it belongs to.
 pub const SERVICE: &str = "conductor.dev/service";
 /// Label of a Pod: the part of the Service it is a copy of.

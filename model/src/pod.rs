@@ -1,6 +1,7 @@
 //! Pod: containers that run together on one node; a copy of a part.
 
 mod changes;
+pub mod fields;
 mod problems;
 mod warnings;
 
@@ -53,11 +54,17 @@ pub fn kind() -> Kind {
         .to_vec(),
         default: fill_in,
         complete,
+        validate_new: |object| fields::refusals(&object["spec"], "spec"),
         validate,
         validate_change: change_problems,
-        warnings: |object| warnings::warnings(&object["spec"], "spec"),
+        warnings: |object| template_warnings(&object["spec"], "spec"),
         ..Kind::new("", "v1", "Pod", "pods", |generator| generator.subschema_for::<Pod>())
     }
+}
+
+/// What whoever writes the spec of a pod, at `field` of an object, is warned of.
+pub(crate) fn template_warnings(spec: &Value, field: &str) -> Vec<String> {
+    [warnings::warnings(spec, field), fields::warnings(spec, field)].concat()
 }
 
 fn containers(object: &Value) -> impl Iterator<Item = &Value> {

@@ -1,5 +1,7 @@
 //! A Service: one configured use of an application, and how its parts are run, reached and replaced.
 
+mod pods;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -270,9 +272,11 @@ pub fn kind() -> Kind {
             Column::computed("Routes", "string", routes_cell, "Host and path of each route").wide(),
             Column::age(),
         ],
-        validate,
-        complete: |object| begin_status(object, "the Service is new"),
         validate_new,
+        validate,
+        validate_change: pods::refusals_of_change,
+        warnings: pods::warnings,
+        complete: |object| begin_status(object, "the Service is new"),
         claims: Some(claims),
         ..Kind::new("conductor.dev", "v1", "Service", "services", |generator| {
             object_schema::<ServiceSpec, ServiceStatus>(generator, "Service", "One configured use of an application.")
@@ -343,7 +347,8 @@ fn only_part(object: &Value) -> Result<usize, ScaleRefused> {
 fn validate_new(object: &Value) -> Vec<Problem> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let detail = format!("{name:?}: must be no more than {NAME_LENGTH_MAX} characters, so that its Revisions have names too");
-    (name.len() > NAME_LENGTH_MAX).then(|| Problem::invalid("metadata.name", detail)).into_iter().collect()
+    let too_long = (name.len() > NAME_LENGTH_MAX).then(|| Problem::invalid("metadata.name", detail));
+    too_long.into_iter().chain(pods::refusals(object)).collect()
 }
 
 fn validate(object: &Value) -> Vec<Problem> {

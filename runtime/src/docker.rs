@@ -40,8 +40,8 @@ use crate::changes::Changes;
 use crate::check_pod::{check, refuse};
 use crate::probe::{self, Target};
 use crate::{
-    Check, ContainerPhase, Credential, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime, Session,
-    Usage, ports,
+    Capabilities, Check, Class, ContainerPhase, Credential, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState, ProbeAnswer, Result,
+    Runtime, Session, Usage, ports,
 };
 use engine::{Engine, WORKED, lock};
 use images::{Images, Sought};
@@ -145,6 +145,10 @@ impl Runtime for Docker {
 
     fn runs_images(&self) -> bool {
         true
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::of(Class::Docker)
     }
 
     async fn create(&self, pod: &Pod) -> Result<PodState> {

@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 pub use credential::Credential;
 pub use error::{Error, ImageTrouble, Result};
 pub use log::LogOptions;
+pub use model::pod::fields::{Capabilities, Class};
 pub use probe::{Check, ProbeAnswer};
 pub use session::{ExecOptions, Input, Output, Session};
 
@@ -211,6 +212,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// Whether it runs images, so that it is the one for pods whose containers all have one.
     fn runs_images(&self) -> bool {
         false
+    }
+
+    /// What of a pod it can do. Admission refuses by the same table what this does not have; an agent publishes it on its Node.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::All
     }
 
     /// Makes a sandbox for a pod and allots its ports; starts nothing. The same pod again changes nothing.

@@ -49,8 +49,8 @@ use crate::check_pod::{check, refuse};
 use crate::ports;
 use crate::probe::{self, Target};
 use crate::{
-    Check, Container, ContainerPhase, Credential, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState, ProbeAnswer, Result, Runtime,
-    Session, Usage,
+    Capabilities, Check, Class, Container, ContainerPhase, Credential, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState,
+    ProbeAnswer, Result, Runtime, Session, Usage,
 };
 use directory::Opened;
 use follow::Follow;
@@ -112,6 +112,10 @@ impl Process {
 impl Runtime for Process {
     fn name(&self) -> &'static str {
         "process"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::of(Class::Process)
     }
 
     async fn create(&self, pod: &Pod) -> Result<PodState> {

@@ -1,9 +1,12 @@
 //! The Node object of this machine.
 
+use std::collections::BTreeMap;
+
 use client::{Because, Objects, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
 use logic::placement;
+use model::labels;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -53,17 +56,20 @@ async fn write(shared: &Shared) -> Result<()> {
     let nodes = Objects::<Node>::all(&shared.client);
     let name = &shared.facts.name;
     let cause = Because::circumstance("agent", "Node", name).reason("the agent started");
-    let metadata = json!({"labels": labels(shared)});
+    let metadata = json!({"labels": node_labels(shared), "annotations": annotations(shared)});
     let node = match nodes.get(name).await? {
         Some(node) => {
-            let wanted: std::collections::BTreeMap<String, String> = serde_json::from_value(metadata["labels"].clone()).unwrap_or_default();
-            let same = wanted.iter().all(|(key, value)| node.labels().get(key) == Some(value));
+            let is_said = |said: &BTreeMap<String, String>, wanted: &Value| {
+                wanted.as_object().into_iter().flatten().all(|(key, value)| said.get(key).map(String::as_str) == value.as_str())
+            };
+            let same = is_said(node.labels(), &metadata["labels"]) && is_said(node.annotations(), &metadata["annotations"]);
             if same { node } else { nodes.merge(name, &json!({"metadata": metadata}), &cause).await? }
         }
         None => {
             let mut node = Node::default();
             node.metadata.name = Some(name.clone());
             node.metadata.labels = serde_json::from_value(metadata["labels"].clone()).unwrap_or_default();
+            node.metadata.annotations = serde_json::from_value(metadata["annotations"].clone()).unwrap_or_default();
             nodes.create(&node, &cause).await?
         }
     };
@@ -74,7 +80,7 @@ async fn write(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-fn labels(shared: &Shared) -> Value {
+fn node_labels(shared: &Shared) -> Value {
     let mut labels = json!({
         "kubernetes.io/hostname": shared.facts.name,
         "kubernetes.io/os": std::env::consts::OS,
@@ -85,6 +91,14 @@ fn labels(shared: &Shared) -> Value {
         labels[format!("{}{}", placement::RUNTIME, runtime.name())] = json!(value);
     }
     labels
+}
+
+/// What each runtime can do.
+fn annotations(shared: &Shared) -> Value {
+    let of = |runtime: &std::sync::Arc<dyn runtime::Runtime>| {
+        (format!("{}{}", labels::CAPABILITIES, runtime.name()), json!(runtime.capabilities().to_annotation()))
+    };
+    Value::Object(shared.runtimes.iter().map(of).collect())
 }
 
 fn status(shared: &Shared, node: &Node) -> Value {

@@ -1,6 +1,7 @@
 //! From a Pod's spec to what a runtime is asked for: environment resolved, ports named.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Objects, Result};
@@ -10,13 +11,18 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 use logic::pod::Trouble;
-use runtime::{Check, Limits, PullPolicy};
+use runtime::{Check, Limits, PullPolicy, Runtime};
 
 use super::Shared;
 
 /// What a runtime is asked to hold, or why it cannot be told.
-pub async fn wanted(shared: &Shared, pod: &Pod) -> Result<std::result::Result<runtime::Pod, Trouble>> {
+pub async fn wanted(shared: &Shared, pod: &Pod, runtime: &Arc<dyn Runtime>) -> Result<std::result::Result<runtime::Pod, Trouble>> {
     let spec = pod.spec.clone().unwrap_or_default();
+    // Admission judges by the runtime that a pod asks for; one that was stored before, or is here without an engine, is judged now.
+    if let Some(field) = runtime.capabilities().lacking(&serde_json::to_value(&spec).unwrap_or_default()) {
+        let message = format!("{field}: the runtime {} of this node cannot do this", runtime.name());
+        return Ok(Err(Trouble { reason: "CreateContainerConfigError".into(), message }));
+    }
     let mut containers = Vec::new();
     for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
         let env = match environment(shared, pod, container).await? {

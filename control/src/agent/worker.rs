@@ -259,7 +259,7 @@ impl Worker {
     }
 
     async fn create(&mut self, runtime: &Arc<dyn Runtime>) -> Result<Option<Duration>> {
-        let wanted = match sandbox::wanted(&self.shared, &self.pod).await? {
+        let wanted = match sandbox::wanted(&self.shared, &self.pod, runtime).await? {
             Ok(wanted) => wanted,
             Err(trouble) => return Ok(Some(self.failed(trouble).await)),
         };

@@ -17,6 +17,7 @@ pub fn status(observed: &Observed) -> PodStatus {
     let old = observed.pod.status.as_ref();
     let phase = phase(observed, &init, &containers);
     let ready = containers.iter().all(|container| container.ready) && phase == "Running";
+    let gates = open_gates(observed);
     let initialized = init.iter().all(|container| exit_code(container) == Some(0));
     let why = unready(&containers).unwrap_or_default();
     let ended = if phase == "Succeeded" { "PodCompleted" } else { "ContainersNotReady" };
@@ -24,7 +25,13 @@ pub fn status(observed: &Observed) -> PodStatus {
         condition(observed, "PodScheduled", true, "", String::new()),
         condition(observed, "Initialized", initialized, "ContainersNotInitialized", String::new()),
         condition(observed, "ContainersReady", ready, ended, why.clone()),
-        condition(observed, "Ready", ready, ended, why),
+        match gates.first() {
+            Some(_) if ready => {
+                let why = format!("the condition of these readiness gates is not True: [{}]", gates.join(" "));
+                condition(observed, "Ready", false, "ReadinessGatesNotReady", why)
+            }
+            _ => condition(observed, "Ready", ready, ended, why),
+        },
     ];
     let said = old.and_then(|old| old.conditions.as_deref()).unwrap_or_default();
     let others: Vec<PodCondition> = said.iter().filter(|said| conditions.iter().all(|own| own.type_ != said.type_)).cloned().collect();
@@ -42,6 +49,14 @@ pub fn status(observed: &Observed) -> PodStatus {
         // What others say of the Pod stays: to leave it out would be to take it away, again and again.
         ..old.cloned().unwrap_or_default()
     }
+}
+
+/// The readiness gates of a Pod whose condition nobody has made true.
+fn open_gates<'a>(observed: &Observed<'a>) -> Vec<&'a str> {
+    let said = observed.pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let held: Vec<&str> = said.filter(|said| said.status == "True").map(|said| said.type_.as_str()).collect();
+    let gates = observed.pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
+    gates.map(|gate| gate.condition_type.as_str()).filter(|gate| !held.contains(gate)).collect()
 }
 
 fn phase(observed: &Observed, init: &[ContainerStatus], containers: &[ContainerStatus]) -> String {

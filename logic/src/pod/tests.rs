@@ -54,6 +54,18 @@ fn a_pod_is_made_started_and_restarted_with_back_off() {
 }
 
 #[test]
+fn a_pod_is_ready_once_its_gates_are_open() {
+    let mut pod = pod(json!({"containers": [{"name": "a"}], "readinessGates": [{"conditionType": "example.dev/Warm"}]}));
+    let (none, running) = (BTreeMap::new(), [seen("a", 1, Phase::Running(time("00:01")))]);
+    check(&pod, Some(&running), &none, "Running unready []");
+    for (status, expected) in [("False", "Running unready []"), ("True", "Running ready []")] {
+        let said = json!({"conditions": [{"type": "example.dev/Warm", "status": status}]});
+        pod.status = serde_json::from_value(said).unwrap();
+        check(&pod, Some(&running), &none, expected);
+    }
+}
+
+#[test]
 fn what_others_say_of_a_pod_stays() {
     let mut pod = pod(json!({"containers": [{"name": "a"}]}));
     let said = json!({"qosClass": "BestEffort", "conditions": [

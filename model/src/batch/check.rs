@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::PodSpec;
 use serde_json::Value;
 
-use super::{CONTROLLER_UID, NAME, schedule, work};
+use super::{CONTROLLER_UID, CRON_JOB_TEMPLATE, JOB_TEMPLATE, NAME, schedule, template, work};
 use crate::{Problem, ProblemKind, check_subdomain, pod};
 
 const FAILURE_RULES_MAX: usize = 20;
@@ -33,6 +33,7 @@ pub(super) fn job_change(before: &Value, after: &Value) -> Vec<Problem> {
     if template_to_keep(before) != template_to_keep(after) {
         found.push(immutable("spec.template", &new["template"]));
     }
+    found.extend(pod::fields::refusals_of_change(&template(before)["spec"], &template(after)["spec"], JOB_TEMPLATE));
     found
 }
 
@@ -61,7 +62,13 @@ pub(super) fn new_cron_job(object: &Value) -> Vec<Problem> {
     let text = object["spec"]["schedule"].as_str().unwrap_or_default();
     let names_zone = text.starts_with("TZ=") || text.starts_with("CRON_TZ=");
     let why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
-    names_zone.then(|| Problem::invalid("spec.schedule", format!("{text:?}: {why}"))).into_iter().collect()
+    let zone = names_zone.then(|| Problem::invalid("spec.schedule", format!("{text:?}: {why}")));
+    zone.into_iter().chain(pod::fields::refusals(&template(object)["spec"], CRON_JOB_TEMPLATE)).collect()
+}
+
+/// Problems of a change of a CronJob.
+pub(super) fn cron_job_change(before: &Value, after: &Value) -> Vec<Problem> {
+    pod::fields::refusals_of_change(&template(before)["spec"], &template(after)["spec"], CRON_JOB_TEMPLATE)
 }
 
 /// Problems of a CronJob.

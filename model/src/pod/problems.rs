@@ -141,9 +141,6 @@ fn probe_problems(probe: &Probe, container: &Container, field: &str, found: &mut
     if checks.iter().filter(|set| **set).count() != 1 {
         found.push(Problem::required(field, "exactly one of exec, httpGet and tcpSocket"));
     }
-    if probe.grpc.is_some() {
-        found.push(Problem::invalid(format!("{field}.grpc"), "not available: use httpGet, tcpSocket or exec"));
-    }
     let ports =
         [("httpGet", probe.http_get.as_ref().map(|get| &get.port)), ("tcpSocket", probe.tcp_socket.as_ref().map(|socket| &socket.port))];
     for (check, port) in ports {
