@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
-use logic::pod::Trouble;
+use logic::pod::{Allocatable, Trouble, expand};
 use runtime::{Check, Limits, PullPolicy, Runtime};
 
 use super::Shared;
@@ -107,7 +107,7 @@ async fn environment(shared: &Shared, pod: &Pod, container: &Container) -> Resul
         }
     }
     for variable in container.env.iter().flatten() {
-        match value(shared, pod, variable).await? {
+        match value(shared, pod, &container.name, variable).await? {
             Ok(Some(value)) => {
                 let known: BTreeMap<String, String> = env.iter().cloned().collect();
                 env.retain(|(name, _)| *name != variable.name);
@@ -120,7 +120,7 @@ async fn environment(shared: &Shared, pod: &Pod, container: &Container) -> Resul
     Ok(Ok(env))
 }
 
-async fn value(shared: &Shared, pod: &Pod, variable: &EnvVar) -> Result<std::result::Result<Option<String>, String>> {
+async fn value(shared: &Shared, pod: &Pod, container: &str, variable: &EnvVar) -> Result<std::result::Result<Option<String>, String>> {
     let namespace = pod.namespace().unwrap_or_default();
     let Some(from) = &variable.value_from else { return Ok(Ok(Some(variable.value.clone().unwrap_or_default()))) };
     let (what, key, optional, values) = if let Some(of) = &from.secret_key_ref {
@@ -130,8 +130,12 @@ async fn value(shared: &Shared, pod: &Pod, variable: &EnvVar) -> Result<std::res
     } else if let Some(of) = &from.field_ref {
         let found = field(shared, pod, &of.field_path);
         return Ok(found.map(Some).ok_or_else(|| format!("fieldRef {:?} is not available", of.field_path)));
+    } else if let Some(of) = &from.resource_field_ref {
+        let node = Allocatable { processors: shared.facts.processors, memory_bytes: shared.facts.memory_bytes };
+        let found = logic::pod::resource_value(pod, container, of, node);
+        return Ok(found.map(Some).map_err(|why| format!("resourceFieldRef: {why}")));
     } else {
-        return Ok(Err("expected one of secretKeyRef, configMapKeyRef and fieldRef".into()));
+        return Ok(Err("expected one of secretKeyRef, configMapKeyRef, fieldRef and resourceFieldRef".into()));
     };
     Ok(match values.map(|values| values.get(key).cloned()) {
         Some(Some(value)) => Ok(Some(value)),
@@ -165,29 +169,10 @@ fn field(shared: &Shared, pod: &Pod, path: &str) -> Option<String> {
         "metadata.namespace" => pod.namespace(),
         "metadata.uid" => pod.uid(),
         "spec.nodeName" => Some(shared.facts.name.clone()),
-        "status.podIP" | "status.hostIP" => Some(shared.facts.address.clone()),
+        "spec.serviceAccountName" => Some(pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone()).unwrap_or_default()),
+        "status.podIP" | "status.hostIP" | "status.podIPs" | "status.hostIPs" => Some(shared.facts.address.clone()),
         _ => None,
     }
-}
-
-/// Puts variables in for `$(NAME)`; `$$(NAME)` stands for itself, and an unknown name stays as it is.
-fn expand(text: &str, known: &BTreeMap<String, String>) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("$(") {
-        let (before, tail) = rest.split_at(at);
-        let Some(end) = tail.find(')') else { break };
-        let (name, after) = (&tail[2..end], &tail[end + 1..]);
-        if let Some(before) = before.strip_suffix('$') {
-            out.push_str(before);
-            out.push_str(&tail[..=end]);
-        } else {
-            out.push_str(before);
-            out.push_str(known.get(name).map_or(&tail[..=end], String::as_str));
-        }
-        rest = after;
-    }
-    out + rest
 }
 
 /// A probe as a check of the runtime; `None` for one that asks for nothing.
@@ -219,20 +204,6 @@ fn port_name(port: &IntOrString, container: &Container) -> String {
         IntOrString::Int(number) => {
             let declared = container.ports.iter().flatten().find(|port| port.container_port == *number);
             declared.and_then(|port| port.name.clone()).unwrap_or_else(|| unnamed(*number))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn variables_are_put_in() {
-        let known = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
-        for (text, expected) in [("x$(A)y", "x1y"), ("$(B)", "$(B)"), ("$$(A)", "$(A)"), ("$(A", "$(A"), ("$(A)$(A)", "11"), ("é$", "é$")]
-        {
-            assert_eq!(expand(text, &known), expected, "{text}");
         }
     }
 }

@@ -5,7 +5,9 @@
 //!  deletionTimestamp ─▶ its routes are withdrawn and its requests finished ─▶ Stop each ─▶ Remove ─▶ Forget (the object goes)
 //! ```
 
+mod expansion;
 mod health;
+mod resource;
 mod status;
 pub mod template;
 
@@ -15,7 +17,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 
+pub use expansion::expand;
 pub use health::{Health, ProbeKind, Probing, patience};
+pub use resource::{Allocatable, resource_value};
 pub use status::{why_ended, why_unready};
 
 /// The wait before the first restart of a container that ended; it doubles with each further one.

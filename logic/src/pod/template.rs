@@ -1,9 +1,23 @@
 //! What is wrong with what pods are made from, wherever it stands, beyond what their types say: labels, annotations and amounts.
 
-use model::{Kind, Problem};
+use model::{Kind, Problem, ProblemKind};
 use serde_json::Value;
 
+use super::resource::{self, RESOURCES};
 use crate::{metadata, quantity};
+
+/// The fields of a pod that a variable may tell of, beside its labels and annotations.
+const FIELDS: [&str; 9] = [
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
 
 /// Problems of the pods of an object: of its own, if it is one, and of those that it has made.
 pub fn problems(kind: &Kind, object: &Value) -> Vec<Problem> {
@@ -40,9 +54,36 @@ fn spec_problems(spec: &Value, at: &str, found: &mut Vec<Problem>) {
     }
     for list in ["initContainers", "containers"] {
         for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
+            reference_problems(&container["env"], &format!("{at}.{list}[{index}].env"), found);
             resource_problems(&container["resources"], &format!("{at}.{list}[{index}].resources"), found);
         }
     }
+}
+
+/// Variables that tell of the pod itself name what there is to tell.
+fn reference_problems(env: &Value, at: &str, found: &mut Vec<Problem>) {
+    for (index, variable) in env.as_array().into_iter().flatten().enumerate() {
+        let (from, at) = (&variable["valueFrom"], format!("{at}[{index}].valueFrom"));
+        if let Some(path) = from["fieldRef"]["fieldPath"].as_str().filter(|path| !is_field(path)) {
+            let detail =
+                format!("{path:?}: supported values: {}, metadata.labels['<KEY>'], metadata.annotations['<KEY>']", FIELDS.join(", "));
+            found.push(Problem::new(ProblemKind::NotSupported, format!("{at}.fieldRef.fieldPath"), detail));
+        }
+        let selector = &from["resourceFieldRef"];
+        if let Some(resource) = selector["resource"].as_str().filter(|resource| !RESOURCES.contains(resource)) {
+            found.push(Problem::new(ProblemKind::NotSupported, format!("{at}.resourceFieldRef.resource"), resource::unknown(resource)));
+        }
+        let divisor = text_of(&selector["divisor"]);
+        if !divisor.is_empty() && quantity::billionths(&divisor).is_none_or(|amount| amount < 0) {
+            let detail = format!("{divisor:?}: expected an amount such as 1m, 1 or 1Mi");
+            found.push(Problem::invalid(format!("{at}.resourceFieldRef.divisor"), detail));
+        }
+    }
+}
+
+fn is_field(path: &str) -> bool {
+    let is_keyed = |of: &str| path.strip_prefix(of).and_then(|rest| rest.strip_suffix("']")).is_some_and(|key| !key.is_empty());
+    FIELDS.contains(&path) || is_keyed("metadata.labels['") || is_keyed("metadata.annotations['")
 }
 
 fn resource_problems(resources: &Value, at: &str, found: &mut Vec<Problem>) {
@@ -89,6 +130,7 @@ mod tests {
 
     #[test]
     fn each_mistake_names_its_whole_path_wherever_pods_are_made_from_it() {
+        let variable = |from: Value| json!({"spec": {"containers": [{"name": "c", "env": [{"name": "A", "valueFrom": from}]}]}});
         let job = |template: Value| json!({"spec": {"template": template}});
         let kinds = [
             (model::service::kind(), "spec.parts[1].pod"),
@@ -100,6 +142,15 @@ mod tests {
             (json!({"metadata": {"labels": {"a": "not a value!"}}}), "metadata.labels"),
             (json!({"metadata": {"annotations": {"a/b/c": ""}}}), "metadata.annotations"),
             (json!({"spec": {"nodeSelector": {"a": "b c"}}}), "spec.nodeSelector"),
+            (variable(json!({"fieldRef": {"fieldPath": "spec.nodename"}})), "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath"),
+            (
+                variable(json!({"resourceFieldRef": {"resource": "limits.gpu"}})),
+                "spec.containers[0].env[0].valueFrom.resourceFieldRef.resource",
+            ),
+            (
+                variable(json!({"resourceFieldRef": {"resource": "limits.cpu", "divisor": "much"}})),
+                "spec.containers[0].env[0].valueFrom.resourceFieldRef.divisor",
+            ),
             (json!({"spec": container(json!({"limits": {"cpu": "much"}}))}), "spec.containers[0].resources.limits[cpu]"),
             (json!({"spec": container(json!({"requests": {"memory": "-1"}}))}), "spec.containers[0].resources.requests[memory]"),
             (

@@ -8,22 +8,30 @@ use jiff::Timestamp;
 
 use crate::LogOptions;
 
+/// How many lines of the end are read once more after a log was followed.
+const END_LINES: &str = "100";
+
 /// The log of one container of the engine.
 pub(super) fn read(client: &bollard::Docker, id: &str, options: &LogOptions) -> BoxStream<'static, Bytes> {
     let tail = options.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
-    let asked = LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true).follow(options.follow).tail(&tail);
-    let pieces = client.logs(id, Some(asked.build()));
-    let state = (pieces, Cut::new(options));
-    stream::unfold(state, |(mut pieces, mut cut)| async move {
+    // An engine that is followed often ends before what was written last without a newline: the end is read once more.
+    let again = options.follow.then(|| (client.clone(), id.to_owned()));
+    let state = (pieces(client, id, options.follow, &tail), again, Cut::new(options));
+    stream::unfold(state, |(mut read, mut again, mut cut)| async move {
         while !cut.is_full() {
-            match pieces.next().await? {
-                Ok(piece) => {
+            match read.next().await {
+                Some(Ok(piece)) => {
                     let told = cut.tell(&piece);
                     if !told.is_empty() {
-                        return Some((Bytes::from(told), (pieces, cut)));
+                        return Some((Bytes::from(told), (read, again, cut)));
                     }
                 }
-                Err(error) => {
+                None => {
+                    let (client, id) = again.take()?;
+                    read = pieces(&client, &id, false, END_LINES);
+                    cut.begin_again();
+                }
+                Some(Err(error)) => {
                     tracing::warn!(%error, "a log cannot be read on");
                     return None;
                 }
@@ -34,6 +42,13 @@ pub(super) fn read(client: &bollard::Docker, id: &str, options: &LogOptions) -> 
     .boxed()
 }
 
+type Pieces = BoxStream<'static, Result<LogOutput, bollard::errors::Error>>;
+
+fn pieces(client: &bollard::Docker, id: &str, follow: bool, tail: &str) -> Pieces {
+    let asked = LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true).follow(follow).tail(tail);
+    client.logs(id, Some(asked.build())).boxed()
+}
+
 /// Cuts out of the engine's lines, all of which begin with their time, what was asked for.
 struct Cut {
     since: Option<Timestamp>,
@@ -41,6 +56,10 @@ struct Cut {
     left_bytes: u64,
     /// For standard output and error: whether the next piece begins a line.
     begins_line: [bool; 2],
+    /// For the same: the time of the last piece, and how many pieces had it; those of one long line have it in common.
+    last: [Option<(Timestamp, usize)>; 2],
+    /// Once the end is read again: what was told of it before.
+    known: Option<[Option<(Timestamp, usize)>; 2]>,
 }
 
 impl Cut {
@@ -50,7 +69,23 @@ impl Cut {
             has_timestamps: options.timestamps,
             left_bytes: options.limit_bytes.unwrap_or(u64::MAX),
             begins_line: [true; 2],
+            last: [None; 2],
+            known: None,
         }
+    }
+
+    /// What comes now came before, up to what was last told.
+    fn begin_again(&mut self) {
+        self.known = Some(std::mem::take(&mut self.last));
+    }
+
+    /// Counts a piece. Whether it was told before.
+    fn is_known(&mut self, stream: usize, time: Option<Timestamp>) -> bool {
+        let (Some(time), Some(last)) = (time, self.last.get_mut(stream)) else { return false };
+        let count = last.filter(|(of, _)| *of == time).map_or(1, |(_, count)| count + 1);
+        *last = Some((time, count));
+        let known = self.known.and_then(|known| known.get(stream).copied().flatten());
+        known.is_some_and(|(of, known)| time < of || time == of && count <= known)
     }
 
     fn is_full(&self) -> bool {
@@ -67,6 +102,9 @@ impl Cut {
         let time = str::from_utf8(time).ok().and_then(|time| time.parse::<Timestamp>().ok());
         // What has no time is what the program wrote, as it is.
         let (time, text) = time.map_or((None, bytes), |time| (Some(time), text));
+        if self.is_known(stream, time) {
+            return Vec::new();
+        }
         let begins_line = std::mem::replace(self.begins_line.get_mut(stream).unwrap_or(&mut true), text.ends_with(b"\n"));
         if self.since.is_some_and(|since| time.is_some_and(|time| time < since)) {
             return Vec::new();
@@ -90,6 +128,24 @@ mod tests {
         let mut cut = Cut::new(options);
         let told = pieces.iter().map(|piece| cut.tell(&LogOutput::StdOut { message: Bytes::from((*piece).to_owned()) }));
         String::from_utf8(told.flatten().collect()).unwrap()
+    }
+
+    #[test]
+    fn the_end_that_is_read_again_is_told_once() {
+        let long = ["2026-01-01T00:00:02Z a", "2026-01-01T00:00:02Z b"];
+        for (first, again, expected) in [
+            (&["2026-01-01T00:00:01Z one\n"][..], &["2026-01-01T00:00:01Z one\n", "2026-01-01T00:00:02Z end"][..], "one\nend"),
+            (&long[..1], &long, "ab"),
+            (&long, &long, "ab"),
+            (&[], &long, "ab"),
+        ] {
+            let mut cut = Cut::new(&LogOptions::default());
+            let piece = |text: &&str| LogOutput::StdOut { message: Bytes::from((*text).to_owned()) };
+            let mut told: Vec<u8> = first.iter().flat_map(|text| cut.tell(&piece(text))).collect();
+            cut.begin_again();
+            told.extend(again.iter().flat_map(|text| cut.tell(&piece(text))));
+            assert_eq!(String::from_utf8(told).unwrap(), expected);
+        }
     }
 
     #[test]
