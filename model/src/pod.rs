@@ -3,6 +3,7 @@
 mod changes;
 pub mod fields;
 mod problems;
+mod security;
 mod warnings;
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};

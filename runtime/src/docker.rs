@@ -172,9 +172,17 @@ impl Runtime for Docker {
             return Ok(());
         }
         let image_id = self.pods.images.ensure(&self.pods.engine, &Sought::new(&spec.image, credentials), spec.pull, uid).await?;
+        let of_image = match spec.confinement.asks_for_image_user() {
+            true => self.pods.images.user(&self.pods.engine, &spec.image).await?,
+            false => String::new(),
+        };
+        let user = match spec.confinement.user(&of_image) {
+            Ok(user) => user,
+            Err(expected) => return refuse(format!("container {container}: securityContext"), expected),
+        };
         // A task, so that a run that was made is known even if nobody waits for it any more.
         let (spec, tried) = (spec.clone(), format!("start container {container} of pod {}", sandbox.record.pod.name));
-        let started = tokio::spawn(async move { sandbox.start(&spec, image_id).await }).await;
+        let started = tokio::spawn(async move { sandbox.start(&spec, image_id, user).await }).await;
         started.unwrap_or_else(|error| Err(Error::Failed { tried, reason: error.to_string() }))
     }
 

@@ -9,6 +9,7 @@
 
 mod changes;
 mod check_pod;
+mod confinement;
 mod credential;
 mod error;
 mod log;
@@ -33,6 +34,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use confinement::{Confinement, Dns, Names, Rule};
 pub use credential::Credential;
 pub use error::{Error, ImageTrouble, Result};
 pub use log::LogOptions;
@@ -76,6 +78,18 @@ pub struct Container {
     /// When its image is fetched.
     #[serde(default)]
     pub pull: PullPolicy,
+    /// As whom it runs and what it may do.
+    #[serde(default)]
+    pub confinement: Confinement,
+    /// What it calls itself and others.
+    #[serde(default)]
+    pub names: Names,
+    /// Whether its programs have a terminal.
+    #[serde(default)]
+    pub has_terminal: bool,
+    /// The signal that asks it to end, where that is not the one that its image names: `SIGUSR1`.
+    #[serde(default)]
+    pub stop_signal: Option<String>,
 }
 
 /// The most that a container may use.

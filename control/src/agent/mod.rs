@@ -1,5 +1,6 @@
 //! Our process on a node: runs the Pods that are placed on it, carries the routes, shows logs.
 
+mod confinement;
 mod credentials;
 mod drain;
 mod logs;

@@ -13,7 +13,7 @@ use kube::ResourceExt as _;
 use logic::pod::{Allocatable, Trouble, expand};
 use runtime::{Check, Limits, PullPolicy, Runtime};
 
-use super::Shared;
+use super::{Shared, confinement};
 
 /// What a runtime is asked to hold, or why it cannot be told.
 pub async fn wanted(shared: &Shared, pod: &Pod, runtime: &Arc<dyn Runtime>) -> Result<std::result::Result<runtime::Pod, Trouble>> {
@@ -44,6 +44,10 @@ pub async fn wanted(shared: &Shared, pod: &Pod, runtime: &Arc<dyn Runtime>) -> R
             ports: ports(container),
             limits,
             pull: pull_policy(container),
+            confinement: confinement::confinement(&spec, container),
+            names: confinement::names(&spec),
+            has_terminal: container.tty == Some(true),
+            stop_signal: container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone()),
             env,
         });
     }

@@ -469,6 +469,7 @@ fn trouble(error: &runtime::Error, otherwise: &str, message: String) -> Trouble 
             _ => "ErrImagePull",
         },
         runtime::Error::Unavailable(_) => "RuntimeUnavailable",
+        runtime::Error::Refused { .. } => "CreateContainerConfigError",
         _ => otherwise,
     };
     Trouble { reason: reason.into(), message }

@@ -63,7 +63,7 @@ mod tests {
             {"name": "a", "resources": {"limits": {"memory": "64Mi", "cpu": "1500m"}, "requests": {"cpu": "250m"}}}, {"name": "b"}]}}))
         .unwrap();
         let check = |own: &str, selector: serde_json::Value, expected: Result<&str, &str>| {
-            let selector = serde_json::from_value(selector.clone()).unwrap();
+            let selector = serde_json::from_value(selector).unwrap();
             let found = resource_value(&pod, own, &selector, Allocatable { processors: 4, memory_bytes: 1 << 30 });
             match expected {
                 Ok(value) => assert_eq!(found.as_deref(), Ok(value), "{selector:?}"),

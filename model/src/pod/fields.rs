@@ -75,6 +75,10 @@ impl Row {
         Self { asks: Asks::Unless(harmless), ..self }
     }
 
+    const fn into(self, into: &'static str) -> Self {
+        Self { into: Some(into), ..self }
+    }
+
     const fn present(self) -> Self {
         Self { asks: Asks::Present, ..self }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::security;
 use crate::{Problem, ProblemKind, check_label};
 
 /// The sources of volumes in the order in which they are looked at: of two, the later is one too many.
@@ -17,6 +18,7 @@ pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
         found.push(Problem::required(format!("{field}.containers"), ""));
     }
     volume_problems(spec, field, found);
+    security::pod_problems(spec, field, found);
     let choices = [
         ("restartPolicy", &spec.restart_policy, &["Always", "OnFailure", "Never"][..]),
         ("dnsPolicy", &spec.dns_policy, &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]),
@@ -41,6 +43,7 @@ pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
             }
             container_problems(container, &field, &mut ports, found);
             mount_problems(container, &field, &volumes, found);
+            security::container_problems(container, &field, found);
         }
     }
 }

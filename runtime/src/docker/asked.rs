@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding};
 
-use crate::Container;
 use crate::docker::records::Record;
+use crate::{Container, Rule};
 
 /// Which server of ours a container belongs to: that of one data directory.
 pub(super) const SERVER: &str = "dev.conductor.server";
@@ -29,12 +29,16 @@ pub(super) fn name(server: &str, record: &Record, container: &str, attempt: u32)
 }
 
 /// What the engine is asked to make.
-pub(super) fn body(server: &str, record: &Record, container: &Container, attempt: u32) -> ContainerCreateBody {
+/// `user` is the one that it runs as, where that is not its image's.
+pub(super) fn body(server: &str, record: &Record, container: &Container, attempt: u32, user: Option<String>) -> ContainerCreateBody {
     let some = |words: &Vec<String>| Some(words.clone()).filter(|words| !words.is_empty());
     let inside: Vec<String> = container.ports.iter().map(|port| format!("{}/tcp", port.container_port)).collect();
     ContainerCreateBody {
         image: Some(container.image.clone()),
-        hostname: Some(record.pod.name.clone()).filter(|name| is_label(name)),
+        hostname: container.names.hostname.clone().or_else(|| Some(record.pod.name.clone()).filter(|name| is_label(name))),
+        user,
+        tty: container.has_terminal.then_some(true),
+        stop_signal: container.stop_signal.clone(),
         entrypoint: some(&container.command),
         cmd: some(&container.args),
         working_dir: container.working_dir.clone(),
@@ -51,9 +55,36 @@ pub(super) fn body(server: &str, record: &Record, container: &Container, attempt
                 typ: Some("json-file".into()),
                 config: Some([("max-size".to_owned(), LOG_SIZE.to_owned()), ("max-file".to_owned(), LOG_FILES.to_owned())].into()),
             }),
-            ..HostConfig::default()
+            ..confined(container)
         }),
         ..ContainerCreateBody::default()
+    }
+}
+
+/// What the container may do and what it calls others.
+fn confined(container: &Container) -> HostConfig {
+    let (confinement, names) = (&container.confinement, &container.names);
+    let some = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
+    let only = |rule: Rule, word: &str| confinement.has(rule).then(|| word.to_owned());
+    let options = [only(Rule::NoNewPrivileges, "no-new-privileges:true"), only(Rule::SeccompUnconfined, "seccomp=unconfined")];
+    let hosts = names.hosts.iter().flat_map(|(address, names)| names.iter().map(move |name| format!("{name}:{address}")));
+    let machine = || std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let dns = names.dns.as_ref().map(|dns| dns.over(&machine())).unwrap_or_default();
+    HostConfig {
+        privileged: confinement.has(Rule::Privileged).then_some(true),
+        readonly_rootfs: confinement.has(Rule::ReadOnlyRoot).then_some(true),
+        security_opt: some(options.into_iter().flatten().collect()),
+        cap_add: some(confinement.added.clone()),
+        cap_drop: some(confinement.dropped.clone()),
+        group_add: some(confinement.groups.iter().map(ToString::to_string).collect()),
+        sysctls: Some(confinement.sysctls.clone().into_iter().collect()).filter(|sysctls: &HashMap<_, _>| !sysctls.is_empty()),
+        pid_mode: only(Rule::HostProcesses, "host"),
+        ipc_mode: only(Rule::HostIpc, "host"),
+        extra_hosts: some(hosts.collect()),
+        dns: some(dns.nameservers),
+        dns_search: some(dns.searches),
+        dns_options: some(dns.options),
+        ..HostConfig::default()
     }
 }
 
@@ -132,7 +163,7 @@ mod tests {
 
     fn made(change: impl Fn(&mut Container)) -> ContainerCreateBody {
         let record = record(change);
-        body("s1", &record, &record.pod.containers[0], 3)
+        body("s1", &record, &record.pod.containers[0], 3, None)
     }
 
     #[test]

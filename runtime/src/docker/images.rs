@@ -88,6 +88,12 @@ impl Images {
         }
     }
 
+    /// The user whom an image that is there names; empty where it names none.
+    pub async fn user(&self, engine: &Engine, image: &str) -> Result<String> {
+        let found = self.look(engine, image).await?;
+        Ok(found.and_then(|found| found.config?.user).unwrap_or_default())
+    }
+
     async fn look(&self, engine: &Engine, image: &str) -> Result<Option<ImageInspect>> {
         let tried = || format!("look for image {image}");
         let client = engine.client().map_err(|refusal| refusal.into_error(tried()))?;

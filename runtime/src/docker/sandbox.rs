@@ -86,7 +86,7 @@ impl Sandbox {
     }
 
     /// Makes and starts the next run of a container that does not run.
-    pub async fn start(self: &Arc<Self>, spec: &Container, image_id: String) -> Result<()> {
+    pub async fn start(self: &Arc<Self>, spec: &Container, image_id: String, user: Option<String>) -> Result<()> {
         let _one_at_a_time = self.starting.lock().await;
         if self.view.borrow().is_removed {
             return Err(Error::NoSuchPod(self.uid().to_owned()));
@@ -101,7 +101,7 @@ impl Sandbox {
             false
         });
         let tried = format!("start container {} of pod {}", spec.name, self.record.pod.name);
-        let id = self.make(spec, attempt).await.map_err(|refusal| missing_image(spec, refusal, &tried))?;
+        let id = self.make(spec, attempt, user).await.map_err(|refusal| missing_image(spec, refusal, &tried))?;
         let started = match self.engine.client() {
             Ok(client) => self.engine.ask(WORKED, client.start_container(&id, None::<StartContainerOptions>)).await,
             Err(refusal) => Err(refusal),
@@ -116,10 +116,10 @@ impl Sandbox {
         }
     }
 
-    async fn make(&self, spec: &Container, attempt: u32) -> Result<String, Refusal> {
+    async fn make(&self, spec: &Container, attempt: u32, user: Option<String>) -> Result<String, Refusal> {
         let client = self.engine.client()?;
         let name = asked::name(&self.server, &self.record, &spec.name, attempt);
-        let body = || asked::body(&self.server, &self.record, spec, attempt);
+        let body = || asked::body(&self.server, &self.record, spec, attempt, user.clone());
         let options = || Some(CreateContainerOptionsBuilder::default().name(&name).build());
         match self.engine.ask(WORKED, client.create_container(options(), body())).await {
             // An interrupted start left it; it never ran, or it would be known.

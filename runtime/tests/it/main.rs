@@ -5,6 +5,8 @@ mod conformance;
 #[cfg(feature = "docker")]
 mod docker;
 #[cfg(feature = "docker")]
+mod docker_confinement;
+#[cfg(feature = "docker")]
 mod docker_registry;
 #[cfg(feature = "docker")]
 mod engine;

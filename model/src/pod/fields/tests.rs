@@ -116,7 +116,7 @@ fn spec_with(row: &Row, value: &Value, class: Class) -> Option<(Value, String)> 
         if of == "Volume" {
             inner["name"] = json!("v");
         }
-        let is_list = above.field.ends_with('s') && !["limits", "requests", "resources", "os"].contains(&above.field)
+        let is_list = above.field.ends_with('s') && !["limits", "requests", "resources", "os", "capabilities"].contains(&above.field)
             || ["env", "envFrom"].contains(&above.field);
         (inner, path) = match is_list {
             true => (json!({above.field: [inner]}), format!(".{}[0]{path}", above.field)),
