@@ -224,6 +224,12 @@ spec: {policyName: sidecar-policy.example.com}
         "mutatingadmissionpolicybinding.admissionregistration.k8s.io/sidecar-binding.example.com created",
     );
     kubectl.good("get mutatingadmissionpolicies", "MUTATIONS");
+    // What a policy adds is held to what runtimes can do, as what people write is.
+    kubectl.bad("run a --image=none", "spec.initContainers[0].restartPolicy: Forbidden: the runtime docker cannot do this");
+    let once = policy.replace("image: \"mesh/proxy:v1.0.0\",\n                restartPolicy: \"Always\"", "image: \"mesh/proxy:v1.0.0\"");
+    assert_ne!(once, policy);
+    kubectl.write("policy.yaml", &once);
+    kubectl.good("apply -f policy.yaml", "sidecar-policy.example.com configured");
     kubectl.good("run a --image=none", "created");
     kubectl
         .good("get pod a -o jsonpath={.spec.initContainers[*].name}={.spec.initContainers[*].imagePullPolicy}", "mesh-proxy=IfNotPresent");
