@@ -28,6 +28,7 @@ pub use default_roles::make as make_default_roles;
 pub use grants::check as check_grant;
 pub use impersonate::impersonate;
 pub use reviews::answer as answer_review;
+pub use stored_tokens::bound as bound_token;
 pub use token_requests::create as create_token;
 
 /// Whether a user is a controller or the agent of this process, by name.

@@ -42,10 +42,12 @@ mod usage;
 mod verbs;
 mod webhook;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use jiff::SignedDuration;
 use model::Clock;
 use model::metrics::Text;
 use store::Store;
@@ -68,6 +70,9 @@ pub type Numbers = Box<dyn Fn(&mut Text) + Send + Sync>;
 /// The largest request body, in bytes.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// How long a token lasts at most where nobody says: a year.
+const TOKEN_SECONDS_MAX: i64 = 365 * 24 * 3_600;
+
 const SETTLED_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// The control API of one store. Cheap to clone.
@@ -89,11 +94,20 @@ struct Server {
     audit: OnceLock<Arc<dyn AuditLog>>,
     requests: Requests,
     numbers: OnceLock<Numbers>,
+    /// How long a token lasts at most, in seconds.
+    token_seconds_max: AtomicI64,
     nodes: Arc<dyn NodeConnector>,
     /// Each watch holds one, so that they can be counted.
     watching: Arc<()>,
     /// Each request that may change something holds one until all that follows from it is done.
     changing: Arc<()>,
+}
+
+impl Server {
+    /// How long a token lasts at most.
+    fn token_life(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.token_seconds_max.load(Ordering::Relaxed))
+    }
 }
 
 impl Api {
@@ -116,6 +130,7 @@ impl Api {
             audit,
             requests,
             numbers,
+            token_seconds_max: AtomicI64::new(TOKEN_SECONDS_MAX),
             nodes,
             watching,
             changing,
@@ -141,6 +156,11 @@ impl Api {
     /// Lets these in from here on, and nobody else: whoever is no longer among them is refused at their next request.
     pub fn let_in(&self, access: Access) {
         self.server.access.store(Arc::new(access));
+    }
+
+    /// No token lasts longer, from here on: neither one that is made nor one that there is.
+    pub fn bound_tokens(&self, life: SignedDuration) {
+        self.server.token_seconds_max.store(life.as_secs(), Ordering::Relaxed);
     }
 
     /// Has a line kept of each request that may change something. The first log that is named is used.

@@ -18,7 +18,7 @@ mod seal;
 mod tables;
 mod writer;
 
-pub use backup::Backup;
+pub use backup::{Backup, Made, Unvouched};
 pub use files::journal_path;
 pub use seal::Sealing;
 
@@ -131,10 +131,11 @@ impl Embedded {
         }
     }
 
-    /// All objects as they are at one revision, and these files (names and contents), as one backup: see [`Backup`].
+    /// All objects as they are at one revision, and these files (names and contents), as one backup that says who made it: see
+    /// [`Backup`].
     /// Errors: [`Error::Unavailable`] when something cannot be sealed.
-    pub fn backup(&self, files: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
-        backup::write(&self.live.read(), files, &self.seal)
+    pub fn backup(&self, files: &[(String, Vec<u8>)], made: &Made) -> Result<Vec<u8>> {
+        backup::write(&self.live.read(), files, made, &self.seal)
     }
 
     /// Seals with a new key from here on, and all that is sealed already anew; the key's id. Older keys stay in the key file, for

@@ -71,6 +71,9 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// A backup is whole, and anybody could have written it.
+    #[error("the backup cannot be used: nobody vouches for it: it was made by an older version, or by whoever could write the file")]
+    Unvouched,
     /// A backup is not one, or is damaged.
     #[error("the backup cannot be used: {0}")]
     Backup(String),

@@ -90,7 +90,7 @@ pub fn for_us(asked: &[String]) -> Option<Vec<String>> {
 /// or the account, or the object that it is bound to, is gone.
 pub async fn user_of(server: &Server, token: &str, audiences: &[String]) -> Result<Option<(User, Vec<String>)>> {
     let Some(claims) = server.access.load().account_key.as_ref().and_then(|key| key.verify(token)) else { return Ok(None) };
-    let Some(audiences) = believed(&claims, audiences, server.clock.now()) else { return Ok(None) };
+    let Some(audiences) = believed(&claims, audiences, server.clock.now(), server.token_life().as_secs()) else { return Ok(None) };
     let Some((namespace, name)) = claims["sub"].as_str().and_then(account_of) else { return Ok(None) };
     let about = &claims["kubernetes.io"];
     if !is_there(server, &model::service_account::kind(), namespace, name, &about["serviceaccount"]["uid"]).await? {
@@ -126,10 +126,11 @@ async fn is_there(server: &Server, kind: &Kind, namespace: &str, name: &str, uid
 }
 
 /// The audiences asked for that a token is for, when it is ours and in its time.
-fn believed(claims: &Value, asked: &[String], now: Timestamp) -> Option<Vec<String>> {
+fn believed(claims: &Value, asked: &[String], now: Timestamp, life: i64) -> Option<Vec<String>> {
     let now = now.as_second();
     let in_time = claims["exp"].as_i64().is_some_and(|end| now < end)
         && claims["nbf"].as_i64().is_none_or(|begin| now + LEEWAY_SECONDS >= begin)
+        && claims["iat"].as_i64().is_none_or(|made| now < made.saturating_add(life))
         && claims["iss"] == ISSUER;
     let ours = [ISSUER.to_owned()];
     let asked = if asked.is_empty() { &ours[..] } else { asked };
@@ -175,12 +176,15 @@ mod tests {
         let at = now.as_second();
         let claims = |from: i64, to: i64, audience: &str| json!({"iss": ISSUER, "nbf": at + from, "exp": at + to, "aud": [audience]});
         let asked = ["vault".to_owned()];
-        assert_eq!(believed(&claims(0, 60, ISSUER), &[], now).unwrap(), [ISSUER]);
-        assert_eq!(believed(&claims(0, 60, "vault"), &asked, now).unwrap(), asked);
-        assert!(believed(&claims(0, 60, "vault"), &[], now).is_none());
-        assert!(believed(&claims(0, 60, ISSUER), &asked, now).is_none());
-        assert!(believed(&claims(-60, 0, ISSUER), &[], now).is_none());
-        assert!(believed(&claims(60, 120, ISSUER), &[], now).is_none());
-        assert!(believed(&json!({}), &[], now).is_none());
+        assert_eq!(believed(&claims(0, 60, ISSUER), &[], now, 100).unwrap(), [ISSUER]);
+        assert_eq!(believed(&claims(0, 60, "vault"), &asked, now, 100).unwrap(), asked);
+        assert!(believed(&claims(0, 60, "vault"), &[], now, 100).is_none());
+        assert!(believed(&claims(0, 60, ISSUER), &asked, now, 100).is_none());
+        assert!(believed(&claims(-60, 0, ISSUER), &[], now, 100).is_none());
+        assert!(believed(&claims(60, 120, ISSUER), &[], now, 100).is_none());
+        let old = |ago: i64| json!({"iss": ISSUER, "iat": at - ago, "exp": at + 60, "aud": [ISSUER]});
+        assert!(believed(&old(99), &[], now, 100).is_some());
+        assert!(believed(&old(100), &[], now, 100).is_none(), "no token outlives the longest life");
+        assert!(believed(&json!({}), &[], now, 100).is_none());
     }
 }

@@ -35,7 +35,8 @@ pub async fn create(call: &Call) -> Result<Response> {
     if named.as_str().is_some_and(|named| !named.is_empty() && named != name) {
         return Err(invalid(Problem::invalid("metadata.name", format!("{named}: must match the service account name if specified"))));
     }
-    let wanted = Wanted::read(&request["spec"])?;
+    let mut wanted = Wanted::read(&request["spec"])?;
+    wanted.shorten(call);
     let namespace = call.place.namespace.as_deref().unwrap_or_default();
     let account = read(call, kind, namespace, name).await?;
     let now = call.server.clock.now();
@@ -77,6 +78,19 @@ fn answered(call: &Call, accepted: answer::Accepted, wanted: &Wanted, token: &st
 }
 
 impl Wanted {
+    /// No token lasts longer than tokens may; as in Kubernetes, one that would is shortened, and that is said.
+    fn shorten(&mut self, call: &Call) {
+        let longest = call.server.token_life().as_secs();
+        if self.seconds > longest {
+            let text = format!(
+                "spec.expirationSeconds: requested expiration of {} seconds shortened to {longest} seconds, as the setting token-days says",
+                self.seconds
+            );
+            call.tell(|aside| aside.warnings.push(text));
+            self.seconds = longest;
+        }
+    }
+
     fn read(spec: &Value) -> Result<Self> {
         let texts = spec["audiences"].as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned));
         let mut audiences: Vec<String> = texts.collect();

@@ -42,6 +42,9 @@ pub(super) async fn finish(call: &Call, object: &mut Value, owned: Value, dry_ru
     let uid = uuid::Uuid::new_v4().to_string();
     admit::new_object(&call.served, object, call.server.clock.now(), &uid, &suffix(&uid))?;
     object["metadata"]["managedFields"] = owned;
+    if call.kind().group.is_empty() && call.kind().kind == "Secret" {
+        access::bound_token(&call.server, object)?;
+    }
     Ok(())
 }
 

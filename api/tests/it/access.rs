@@ -89,7 +89,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("PATCH", "/apis/conductor.dev/v1/namespaces/default/services/s/scale", "--ea-"),
     ("PATCH", "/apis/conductor.dev/v1/namespaces/default/services/s/status", "-----"),
     ("PATCH", "/apis/conductor.dev/v1/namespaces/default/routetables/s", "-----"),
-    ("POST", "/api/v1/namespaces/default/serviceaccounts/a/token", "--ea-"),
+    ("POST", "/api/v1/namespaces/default/serviceaccounts/a/token", "---a-"),
     ("GET", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", "---a-"),
     ("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", "---a-"),
     ("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles", "-----"),
@@ -251,6 +251,33 @@ async fn a_stored_token_is_made_by_those_who_may_be_its_bearer() {
     eve.merge(&format!("{secrets}/conductor-token-one"), json!({"data": {"user": STANDARD.encode("admin")}}))
         .await
         .refused(403, "Forbidden");
+}
+
+#[tokio::test]
+async fn no_token_lasts_longer_than_tokens_may() {
+    let server = start().await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    server.post(accounts, json!({"metadata": {"name": "bot"}})).await.expect(201);
+    let asked = server.post(&format!("{accounts}/bot/token"), json!({"spec": {"expirationSeconds": 1_i64 << 32}})).await.expect(201);
+    assert_eq!(asked.body["status"]["expirationTimestamp"], "2027-01-02T03:04:05Z", "shortened to a year, as Kubernetes does");
+    assert_eq!(asked.body["spec"]["expirationSeconds"], 365 * 24 * 3_600);
+    let warned = asked.warnings.join(" ");
+    assert!(warned.contains("spec.expirationSeconds") && warned.contains("token-days"), "{warned}");
+
+    server.post("/api/v1/namespaces", json!({"metadata": {"name": "kube-system"}})).await.expect(201);
+    let secrets = "/api/v1/namespaces/kube-system/secrets";
+    let secret = |name: &str, expires: Option<&str>| {
+        let mut data = json!({"hash": STANDARD.encode("x"), "user": STANDARD.encode("jane")});
+        if let Some(expires) = expires {
+            data["expires"] = json!(STANDARD.encode(expires));
+        }
+        json!({"metadata": {"name": name}, "type": "conductor.dev/token", "data": data})
+    };
+    let made = server.post(secrets, secret("a", None)).await.expect(201);
+    assert_eq!(made.body["data"]["expires"], STANDARD.encode("2027-01-02T03:04:05Z"));
+    server.post(secrets, secret("b", Some("2027-01-02T03:04:05Z"))).await.expect(201);
+    let why = server.post(secrets, secret("c", Some("2027-01-02T03:04:06Z"))).await.refused(422, "Invalid");
+    assert!(why.contains("data.expires") && why.contains("365 days"), "{why}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use clap::Args;
 use http::Request;
 use http_body_util::BodyExt as _;
 use kube::client::Body;
-use store::embedded::Backup as Content;
+use store::embedded::{Backup as Content, Unvouched};
 
 use super::failure::{Exit, Failure, Result};
 use super::{output, reach};
@@ -33,6 +33,9 @@ pub struct Restore {
     /// Replace what the data directory holds; the old store is kept as store.redb.before-restore
     #[arg(long)]
     force: bool,
+    /// Take a backup that nobody vouches for, such as one of an older version: only where you know that nobody altered it
+    #[arg(long)]
+    unvouched: bool,
     /// Data directory to restore into [env: CONDUCTOR_DATA]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -50,7 +53,7 @@ pub async fn backup(args: Backup) -> Result<()> {
         return Err(failed(&String::from_utf8_lossy(&body)));
     }
     private::write(&args.file, &body).map_err(|error| failed(&format!("{error:#}")))?;
-    let content = read(&args.file, &settings)?;
+    let content = read(&args.file, &settings, Unvouched::Refused)?;
     output::done(&format!("{}: {} objects at revision {}\n", args.file.display(), content.objects(), content.revision()))?;
     output::note(&format!(
         "what is secret in it is sealed: keep a copy of {} elsewhere, it is needed to restore",
@@ -67,7 +70,8 @@ pub fn restore(args: &Restore) -> Result<()> {
         let message = format!("{} is there already: --force replaces it, and keeps it as store.redb.before-restore", store.display());
         return Err(Failure::new(Exit::Conflict, message));
     }
-    let content = read(&args.file, &settings)?;
+    let unvouched = if args.unvouched { Unvouched::Taken } else { Unvouched::Refused };
+    let content = read(&args.file, &settings, unvouched)?;
     if let Some((name, _)) = content.files().iter().find(|(name, _)| !local::FILES.contains(&name.as_str())) {
         return Err(Failure::failed(format!("the backup holds {name:?}, which this program does not know: use a newer version")));
     }
@@ -80,6 +84,10 @@ pub fn restore(args: &Restore) -> Result<()> {
         written.map_err(|error| refused(&format!("{error:#}")))?;
     }
     output::done(&format!("{}: {} objects as of revision {}\n", store.display(), content.objects(), content.revision()))?;
+    match content.made() {
+        Some(made) => output::note(&format!("made by {} at {}", made.by, made.at)),
+        None => output::note("nobody vouches for it: look at its roles and bindings before others are let in"),
+    }
     output::note("start the server: `conductor serve`, or `systemctl start conductor`");
     Ok(())
 }
@@ -93,8 +101,12 @@ fn settings(data: Option<&Path>) -> Result<Settings> {
     Ok(read.settings())
 }
 
-fn read(file: &Path, settings: &Settings) -> Result<Content> {
+fn read(file: &Path, settings: &Settings, unvouched: Unvouched) -> Result<Content> {
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", file.display()));
     let bytes = std::fs::read(file).map_err(|error| failed(&error))?;
-    Content::read(&bytes, &wiring::store_options(settings)).map_err(|error| failed(&error))
+    let content = Content::read(&bytes, &wiring::store_options(settings), unvouched);
+    content.map_err(|error| match &error {
+        store::Error::Unvouched => failed(&format!("{error}; --unvouched restores it all the same")),
+        _ => failed(&error),
+    })
 }

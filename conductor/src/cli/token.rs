@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
+use logic::rbac::{Deed, Rule};
 use model::Clock as _;
 use model::labels::{TOKEN, TOKEN_NAMESPACE, TOKEN_PREFIX, TOKEN_TYPE};
 use serde_json::{Value, json};
@@ -38,7 +39,7 @@ pub struct Create {
     /// Group that the user is in; may come many times
     #[arg(long, value_name = "NAME")]
     group: Vec<String>,
-    /// How long the token is good, such as 30m, 12h or 90d; for good without it
+    /// How long the token is good, such as 30m, 12h or 90d; as long as the server's setting token-days lets it without it
     #[arg(long, value_name = "DURATION", value_parser = lasts)]
     expires: Option<SignedDuration>,
     #[command(flatten)]
@@ -80,13 +81,10 @@ async fn create(args: Create) -> Result<()> {
     }
     let everywhere = args.reach.namespace.is_none();
     let server = args.reach.connect().await?;
-    if let Some(role) = &args.role {
-        super::server::check_name(role)?;
-        let found = server.get(&model::rbac::cluster_role(), role).await;
-        if found.map_err(|error| Failure::of_call(&format!("could not read ClusterRole {role}"), &error))?.is_none() {
-            return Err(Failure::new(Exit::NotFound, format!("--role: there is no ClusterRole {role}: see `kubectl get clusterroles`")));
-        }
-    }
+    let warning = match &args.role {
+        Some(role) => check_role(&server, role, everywhere).await?,
+        None => None,
+    };
     let (id, token) = made();
     let mut data = json!({"user": args.user, "groups": args.group.join(","), "hash": hash(&token)});
     if let Some(lasts) = args.expires {
@@ -98,11 +96,65 @@ async fn create(args: Create) -> Result<()> {
     }
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": TOKEN_TYPE, "metadata": {"name": format!("{TOKEN_PREFIX}{id}")}, "data": data});
     let made = server.within(TOKEN_NAMESPACE).create(&model::secret::kind(), &secret, Keep::Yes).await;
-    made.map_err(|error| Failure::of_call("could not make a token", &error))?;
+    let made = made.map_err(|error| Failure::of_call("could not make a token", &error))?;
     if let Some(role) = &args.role {
         bind(&server, &id, &args.user, role, everywhere).await?;
     }
+    if let Some(warning) = warning {
+        output::note(&warning);
+    }
+    output::note(&format!("it is good until {}", decoded(&made, "expires")));
     output::print(&format!("{token}\n"))
+}
+
+/// Errors: there is no such role. What is to be said where it lets somebody run programs as the server's user.
+async fn check_role(server: &Server, role: &str, everywhere: bool) -> Result<Option<String>> {
+    super::server::check_name(role)?;
+    let found = server.get(&model::rbac::cluster_role(), role).await;
+    let found = found.map_err(|error| Failure::of_call(&format!("could not read ClusterRole {role}"), &error))?;
+    let Some(found) = found else {
+        return Err(Failure::new(Exit::NotFound, format!("--role: there is no ClusterRole {role}: see `kubectl get clusterroles`")));
+    };
+    if !runs_programs(&found) {
+        return Ok(None);
+    }
+    let within = if everywhere {
+        "in every namespace, default and kube-system among them".to_owned()
+    } else if is_privileged(server).await? {
+        format!("in {}, which is privileged", server.namespace)
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(format!(
+        "warning: {role} lets its holder run programs {within}: there they run as the user that the server runs as, and may read all \
+         that it may; give it in a namespace of their own with -n"
+    )))
+}
+
+/// Whether a role lets somebody say what runs.
+fn runs_programs(role: &Value) -> bool {
+    const WAYS: &[(&str, &str)] =
+        &[("", "pods"), ("", "pods/exec"), ("batch", "jobs"), ("batch", "cronjobs"), ("conductor.dev", "services")];
+    let deeds = WAYS.iter().flat_map(|(group, resource)| {
+        ["create", "update", "patch"].map(|verb| Deed::Resource { verb, group, resource, namespace: "", name: "" })
+    });
+    let rules = Rule::list(&role["rules"]);
+    deeds.into_iter().any(|deed| rules.iter().any(|rule| rule.allows(deed)))
+}
+
+/// Whether programs in the namespace run as the server's user: it says so, or it is one of the administrator's own and says nothing.
+async fn is_privileged(server: &Server) -> Result<bool> {
+    let name = &server.namespace;
+    let found = server.get(&model::namespace::kind(), name).await;
+    let found = found.map_err(|error| Failure::of_call(&format!("could not read namespace {name}"), &error))?;
+    let level = found.as_ref().and_then(|found| found["metadata"]["labels"]["pod-security.kubernetes.io/enforce"].as_str());
+    Ok(level.map_or_else(|| ["default", "kube-system"].contains(&name.as_str()), |level| level == "privileged"))
+}
+
+/// A field of a Secret, as text.
+fn decoded(secret: &Value, field: &str) -> String {
+    let bytes = secret["data"][field].as_str().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 async fn bind(server: &Server, id: &str, user: &str, role: &str, everywhere: bool) -> Result<()> {
@@ -146,10 +198,7 @@ async fn list(args: List) -> Result<()> {
     }
     let row = |secret: &Value| {
         let name = secret["metadata"]["name"].as_str().unwrap_or_default();
-        let text = |field: &str| {
-            let bytes = secret["data"][field].as_str().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).into_owned()
-        };
+        let text = |field: &str| decoded(secret, field);
         let id = name.strip_prefix(TOKEN_PREFIX).unwrap_or(name).to_owned();
         let created = secret["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
         vec![id, text("user"), text("groups"), roles.get(name).cloned().unwrap_or_default(), expiry(&text("expires")), created]
@@ -160,7 +209,7 @@ async fn list(args: List) -> Result<()> {
 
 fn expiry(text: &str) -> String {
     match text.parse::<Timestamp>() {
-        _ if text.is_empty() => "never".into(),
+        _ if text.is_empty() => "as token-days says".into(),
         Ok(end) if end <= WallClock.now() => format!("{text} (over)"),
         _ => text.to_owned(),
     }

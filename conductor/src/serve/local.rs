@@ -8,10 +8,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use http::StatusCode;
+use model::Clock as _;
 use serde_json::json;
-use store::embedded::Embedded;
+use store::embedded::{Embedded, Made};
 
 use super::audit::Records;
+use crate::clock::WallClock;
 
 /// Who is at the other end of a connection to the socket.
 #[derive(Debug, Clone)]
@@ -22,8 +24,10 @@ pub const BACKUP: &str = "/-/backup";
 /// Where new keys are asked for.
 pub const ROTATE: &str = "/-/secrets/rotate";
 
+const NODE_NAME: &str = "node-name";
+
 /// What of the data directory belongs to a backup: who this server is, and whom it believes.
-pub const FILES: &[&str] = &["node-name", "admin-token", "pki/ca.crt", "pki/ca.key", "pki/service-accounts.key"];
+pub const FILES: &[&str] = &[NODE_NAME, "admin-token", "pki/ca.crt", "pki/ca.key", "pki/service-accounts.key"];
 
 /// What their requests are served with.
 #[derive(Clone)]
@@ -49,9 +53,10 @@ impl Local {
 
 async fn backup(State(local): State<Local>, by: Option<Extension<Peer>>) -> Response {
     let making = local.clone();
+    let asker = by.as_ref().map(|Extension(Peer(name))| name.clone()).unwrap_or_default();
     // A client that goes away ends neither the making nor the line.
     let task = tokio::spawn(async move {
-        let made = tokio::task::spawn_blocking(move || backup_of(&making.store, &making.data)).await;
+        let made = tokio::task::spawn_blocking(move || backup_of(&making.store, &making.data, &asker)).await;
         local.tell(by, "create", "backup", None, !matches!(made, Ok(Ok(_))));
         made
     });
@@ -62,8 +67,8 @@ async fn backup(State(local): State<Local>, by: Option<Extension<Peer>>) -> Resp
     }
 }
 
-fn backup_of(store: &Embedded, data: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut files = Vec::new();
+fn backup_of(store: &Embedded, data: &Path, asker: &str) -> anyhow::Result<Vec<u8>> {
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
     for name in FILES {
         match std::fs::read(data.join(name)) {
             Ok(content) => files.push(((*name).to_owned(), content)),
@@ -71,7 +76,10 @@ fn backup_of(store: &Embedded, data: &Path) -> anyhow::Result<Vec<u8>> {
             Err(error) => anyhow::bail!("cannot read {}: {error}", data.join(name).display()),
         }
     }
-    Ok(store.backup(&files)?)
+    let node = files.iter().find(|(name, _)| name == NODE_NAME).map(|(_, name)| String::from_utf8_lossy(name).trim().to_owned());
+    let made =
+        Made { by: format!("{asker} on {}", node.unwrap_or_default()), at: WallClock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string() };
+    Ok(store.backup(&files, &made)?)
 }
 
 async fn rotate(State(local): State<Local>, by: Option<Extension<Peer>>) -> Response {

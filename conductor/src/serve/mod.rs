@@ -74,6 +74,7 @@ pub async fn serve(flags: Flags) -> Result<()> {
         parts.api.audit_to(records);
     }
     parts.api.limit(reload::limits(&settings));
+    parts.api.bound_tokens(reload::token_life(&settings));
     parts.tell_numbers(Arc::clone(&stored));
     let watched = parts.api.clone();
     let reload = reload::Reload::new(flags, effective, level, parts.api.clone(), always, records.clone());

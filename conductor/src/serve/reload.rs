@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use api::{Access, Api};
+use jiff::SignedDuration;
 use tokio::signal::unix::Signal;
 
 use super::audit::Records;
@@ -20,6 +21,11 @@ pub struct Reload {
     /// Who is let in whatever the settings say.
     always: Access,
     records: Option<Arc<Records>>,
+}
+
+/// How long tokens last at most by these settings.
+pub fn token_life(settings: &Settings) -> SignedDuration {
+    SignedDuration::from_hours(24 * i64::from(settings.token_days))
 }
 
 /// How much the API serves each client by these settings.
@@ -65,6 +71,7 @@ impl Reload {
             tracing::info!("the settings were read again; none has changed");
         }
         self.api.limit(limits(&settings));
+        self.api.bound_tokens(token_life(&settings));
         self.api.let_in(access);
         if let Some(file) = &settings.token_file {
             tracing::info!(file = %file.display(), "the tokens were read again and are in force");

@@ -211,6 +211,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("http", Form::Address, || local(8080), "Address at which Services are reached (HTTP); port 0 takes any free one"),
     setting("token-file", Form::Path, || None, "File of bearer tokens: lines of token,user,uid,\"group,group\"").reloads(),
     setting(
+        "token-days",
+        Form::Count(1, 36_500),
+        || Some(Value::Count(365)),
+        "Days that a token lasts at most, of people and of ServiceAccounts; older ones are refused",
+    )
+    .reloads(),
+    setting(
         "secrets-key",
         Form::Path,
         || None,

@@ -67,6 +67,8 @@ pub struct Settings {
     pub http: SocketAddr,
     /// Bearer tokens in a file.
     pub token_file: Option<PathBuf>,
+    /// Days that a token lasts at most.
+    pub token_days: u32,
     /// The file of the keys that Secrets are sealed with.
     pub secrets_key: PathBuf,
     /// Requests that one user may make a second.
@@ -191,6 +193,7 @@ impl Effective {
             http: self.address("http"),
             token_file: self.path("token-file"),
             secrets_key: self.path("secrets-key").unwrap_or_else(|| data.join("secrets.key")),
+            token_days: u32::try_from(self.count("token-days")).unwrap_or(u32::MAX),
             client_requests: u32::try_from(self.count("client-requests")).unwrap_or(u32::MAX),
             api_connections: usize::try_from(self.count("api-connections")).unwrap_or(usize::MAX),
             http_connections: usize::try_from(self.count("http-connections")).unwrap_or(usize::MAX),

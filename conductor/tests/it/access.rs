@@ -65,6 +65,25 @@ async fn a_token_gives_its_role_until_it_is_deleted() {
     assert!(said(&server, &["token", "list"]).lines().count() == 1);
     let refused = server.run(&["token", "create", "system:admin"]);
     assert_eq!(refused.status.code(), Some(2));
+    let too_long = server.run(&["token", "create", "x", "--expires", "366d"]);
+    assert!(String::from_utf8_lossy(&too_long.stderr).contains("token-days"), "{too_long:?}");
+    let warned = |args: &[&str]| {
+        let output = server.run(&[&["token", "create", "x"], args].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).contains("run as the user that the server runs as")
+    };
+    said(&server, &["token", "list"]);
+    assert!(
+        warned(&["--role", "edit", "-n", "default"]) && warned(&["--role", "admin", "-n", "kube-system"]) && warned(&["--role", "edit"])
+    );
+    assert!(!warned(&["--role", "view"]) && !warned(&[]));
+    for (name, level) in [("own", "baseline"), ("trusted", "privileged")] {
+        let mut namespace = k8s_openapi::api::core::v1::Namespace::default();
+        namespace.metadata.name = Some(name.into());
+        namespace.metadata.labels = Some([("pod-security.kubernetes.io/enforce".to_owned(), level.to_owned())].into());
+        Api::all(server.client().await).create(&PostParams::default(), &namespace).await.unwrap();
+        assert_eq!(warned(&["--role", "edit", "-n", name]), level == "privileged", "{name}");
+    }
     assert_eq!(server.run(&["token", "create", "x", "--role", "none"]).status.code(), Some(4));
     assert_eq!(server.run(&["token", "delete", "none"]).status.code(), Some(4));
     let log = std::fs::read_to_string(server.data().join("audit.log")).unwrap();

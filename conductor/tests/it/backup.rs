@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PostParams};
+use sha2::{Digest as _, Sha256};
 
 use crate::server::{CONDUCTOR, Server, create, phase, shop};
 
@@ -76,7 +77,8 @@ async fn a_backup_restores_the_server_on_another_machine_and_secrets_are_nowhere
     assert!(!data.join("store.redb").exists(), "nothing is written before all is checked");
     fs::create_dir(&data).unwrap();
     fs::copy(server.data().join("secrets.key"), data.join("secrets.key")).unwrap();
-    good(&conductor(&data, &["restore", file_name]));
+    let said = good(&conductor(&data, &["restore", file_name]));
+    assert!(said.contains("made by local:") && said.contains("Z\n"), "{said}");
     for name in ["pki/ca.key", "pki/ca.crt", "admin-token", "node-name"] {
         assert_eq!(fs::read(data.join(name)).unwrap(), fs::read(server.data().join(name)).unwrap(), "{name}");
     }
@@ -92,6 +94,59 @@ async fn a_backup_restores_the_server_on_another_machine_and_secrets_are_nowhere
     assert_eq!(Api::<Secret>::default_namespaced(client.clone()).get("a").await.unwrap().data, secret("a").data);
     assert!(Api::<Secret>::default_namespaced(client.clone()).get_opt("b").await.unwrap().is_none(), "made after the backup");
     crate::server::until("the shop runs there", || async { good(&other.run(&["ps"])).contains("1/1") }).await;
+}
+
+/// A backup with a text put in the place of another as long, and hashed again as the first version hashed.
+fn forged(backup: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let mut bytes = backup[..backup.len() - 32].to_vec();
+    let places: Vec<usize> = (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from.as_bytes())).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes.extend_from_slice(&Sha256::digest(&bytes));
+    bytes
+}
+
+/// The same without who made it, as the first version wrote backups.
+fn of_first_version(backup: &[u8]) -> Vec<u8> {
+    let mut rest = &backup[b"conductor-backup 2\n".len()..backup.len() - 32];
+    for _ in 0..3 {
+        let (length, tail) = rest.split_first_chunk::<8>().unwrap();
+        rest = &tail[usize::try_from(u64::from_be_bytes(*length)).unwrap()..];
+    }
+    let mut bytes = [b"conductor-backup 1\n", rest].concat();
+    bytes.extend_from_slice(&Sha256::digest(&bytes));
+    bytes
+}
+
+#[tokio::test]
+async fn a_forged_backup_gives_nobody_a_role() {
+    let mut server = Server::start();
+    let binding = serde_json::json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "eve"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "eve"}]});
+    let bindings = Api::<k8s_openapi::api::rbac::v1::RoleBinding>::default_namespaced(server.client().await);
+    bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    let file = server.dir.path().join("backup");
+    good(&server.run(&["backup", file.to_str().unwrap()]));
+    server.stop();
+    let whole = fs::read(&file).unwrap();
+    let restore = |bytes: &[u8], args: &[&str]| {
+        fs::write(&file, bytes).unwrap();
+        server.run(&[&["restore", "--force", file.to_str().unwrap()], args].concat())
+    };
+    let refused = |output: Output, why: &str| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(why), "{said}");
+    };
+    let altered = forged(&whole, "\"name\":\"view\"", "\"name\":\"edit\"");
+    refused(restore(&altered, &[]), "its key does not vouch for it");
+    refused(restore(&altered, &["--unvouched"]), "its key does not vouch for it");
+    let older = of_first_version(&whole);
+    refused(restore(&older, &[]), "--unvouched restores it all the same");
+    assert!(good(&restore(&older, &["--unvouched"])).contains("nobody vouches for it"));
+    assert!(good(&restore(&whole, &[])).contains("made by local:"));
 }
 
 #[test]

@@ -19,13 +19,19 @@ pub fn defaults() -> Vec<Value> {
     objects
 }
 
-/// What there is, with what a default has beyond it; `None` when nothing is missing, or the object says that it is not to be
-/// added to. What people added stays.
+/// What an older server's default had and ours has not: a role, a verb and the resource of the core group. Whoever wants one back gives
+/// it by a role of their own.
+const WITHDRAWN: &[(&str, &str, &str)] =
+    &[("system:aggregate-to-edit", "impersonate", "serviceaccounts"), ("system:aggregate-to-edit", "create", "serviceaccounts/token")];
+
+/// What there is, with what a default has beyond it and without what it had once; `None` when nothing is to be changed, or the object
+/// says that it is not to be added to. What people added stays.
 pub fn merged(there: &Value, default: &Value) -> Option<Value> {
     if there["metadata"]["annotations"][AUTOUPDATE] != "true" {
         return None;
     }
     let mut object = there.clone();
+    withdraw(&mut object, default["metadata"]["name"].as_str().unwrap_or_default());
     if default["aggregationRule"].is_null() {
         let lacking = beyond(&Rule::list(&there["rules"]), &Rule::list(&default["rules"]));
         append(&mut object, "rules", lacking.iter().map(Rule::to_value).collect());
@@ -34,6 +40,18 @@ pub fn merged(there: &Value, default: &Value) -> Option<Value> {
     let subjects = default["subjects"].as_array().into_iter().flatten().filter(|subject| !has(subject)).cloned().collect();
     append(&mut object, "subjects", subjects);
     (object != *there).then_some(object)
+}
+
+fn withdraw(object: &mut Value, role: &str) {
+    let Some(rules) = object.get_mut("rules").and_then(Value::as_array_mut) else { return };
+    for (_, verb, resource) in WITHDRAWN.iter().filter(|(of, ..)| *of == role) {
+        for rule in rules.iter_mut().filter(|rule| rule["apiGroups"] == json!([""]) && rule["verbs"] == json!([verb])) {
+            if let Some(resources) = rule.get_mut("resources").and_then(Value::as_array_mut) {
+                resources.retain(|of| of != resource);
+            }
+        }
+    }
+    rules.retain(|rule| rule["resources"].as_array().is_none_or(|resources| !resources.is_empty()));
 }
 
 fn append(object: &mut Value, field: &str, values: Vec<Value>) {

@@ -173,6 +173,13 @@ fn roles_are_gathered_by_their_labels() {
     assert!(edit.iter().any(|rule| rule.allows(exec)));
     let roles = Deed::Resource { verb: "create", group: model::rbac::GROUP, resource: "roles", namespace: "n", name: "" };
     assert!(!edit.iter().any(|rule| rule.allows(roles)));
+    // Who may edit runs programs and is not taken for a ServiceAccount, which may have been given more; who administers a namespace is.
+    let admin = Rule::list(&json!(aggregated(role("admin"), [role("system:aggregate-to-admin"), &edit_made].into_iter()).unwrap()));
+    for (verb, resource) in [("create", "serviceaccounts/token"), ("impersonate", "serviceaccounts")] {
+        let deed = Deed::Resource { verb, group: "", resource, namespace: "n", name: "bot" };
+        assert!(!edit.iter().any(|rule| rule.allows(deed)), "{deed:?}");
+        assert!(admin.iter().any(|rule| rule.allows(deed)), "{deed:?}");
+    }
 }
 
 #[test]
@@ -195,4 +202,22 @@ fn defaults_are_well_formed_and_added_to_what_is_there() {
     assert!(beyond(&Rule::list(&fixed["rules"]), &Rule::list(&discovery["rules"])).is_empty());
     there["metadata"]["annotations"] = json!({});
     assert_eq!(merged(&there, discovery), None);
+}
+
+#[test]
+fn what_an_older_default_allowed_too_much_is_taken_back() {
+    let objects = defaults();
+    let edit = objects.iter().find(|object| object["metadata"]["name"] == "system:aggregate-to-edit").unwrap();
+    let mut older = edit.clone();
+    older["rules"].as_array_mut().unwrap().extend([
+        json!({"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]}),
+        json!({"apiGroups": [""], "resources": ["serviceaccounts/token", "pods/eviction"], "verbs": ["create"]}),
+        json!({"apiGroups": ["x.test"], "resources": ["added"], "verbs": ["get"]}),
+    ]);
+    let mended = Rule::list(&merged(&older, edit).unwrap()["rules"]);
+    let allows = |verb: &str, group: &str, resource: &str| {
+        mended.iter().any(|rule| rule.allows(Deed::Resource { verb, group, resource, namespace: "n", name: "a" }))
+    };
+    assert!(!allows("impersonate", "", "serviceaccounts") && !allows("create", "", "serviceaccounts/token"));
+    assert!(allows("create", "", "pods/eviction") && allows("get", "x.test", "added"), "all else stays");
 }

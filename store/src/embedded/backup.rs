@@ -1,9 +1,13 @@
 //! Backups: all objects at one revision, and files that belong to them, in one file that can be checked whole.
 //!
 //! ```text
-//! "conductor-backup 1\n" · revision · number of rows · rows · SHA-256 of all before
-//! row: 'o' or 'f' · name · created · modified · value      numbers big-endian; name and value after their lengths
+//! "conductor-backup 2\n" · key · made by · made at · revision · number of rows · rows · HMAC-SHA-256 of all before
+//! row: 'o' or 'f' · name · created · modified · value      numbers big-endian; texts and values after their lengths
 //! ```
+//!
+//! The key of the HMAC follows from the one that seals, whose id the backup names: who does not have it can alter nothing. A store
+//! without keys makes backups with an empty id and SHA-256 in place of the HMAC, and version 1 had neither id nor maker: for these nobody
+//! vouches, and they are read only where that is asked for.
 //!
 //! What is sealed in the store is sealed here, with the same keys, and every file is. History and sessions are left out: a restored
 //! store begins anew at a revision far beyond, so that whoever watched the old one is told to list again.
@@ -18,6 +22,7 @@ use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use super::Options;
 use super::bytes::{Reader, counted, number};
 use super::disk;
+use super::keys::{Closed, Keys};
 use super::load::Unreadable;
 use super::seal::Seal;
 use crate::history::Slot;
@@ -25,23 +30,47 @@ use crate::state::State;
 use crate::{Error, Result, Revision};
 
 const TITLE: &[u8] = b"conductor-backup ";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// How far a restored store's revision lies beyond the backup's: nobody made so many changes since.
 const BEYOND: Revision = 1_000_000_000;
 /// What stands before a file's name where it is sealed: no object's key begins so.
 const FILE_PLACE: &str = "file:";
 
+/// Who made a backup, and when, in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Made {
+    /// Who asked for it, and of which server.
+    pub by: String,
+    /// The time.
+    pub at: String,
+}
+
+/// What becomes of a backup that nobody vouches for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unvouched {
+    /// It is refused: anybody could have written it.
+    Refused,
+    /// It is read as it stands.
+    Taken,
+}
+
 /// A backup that was read and found whole.
 #[derive(Debug)]
 pub struct Backup {
+    made: Option<Made>,
     revision: Revision,
     objects: BTreeMap<Arc<str>, Slot>,
     files: Vec<(String, Bytes)>,
 }
 
 /// Writes down the objects of a state, and files: a name and its content each. Errors: something cannot be sealed.
-pub fn write(state: &State, files: &[(String, Vec<u8>)], seal: &Seal) -> Result<Vec<u8>> {
+pub fn write(state: &State, files: &[(String, Vec<u8>)], made: &Made, seal: &Seal) -> Result<Vec<u8>> {
     let mut out = [TITLE, VERSION.to_string().as_bytes(), b"\n"].concat();
+    // One look at the keys: another one may come into use meanwhile, and the id must be of the one that vouches.
+    let vouching = seal.keys();
+    for text in [vouching.as_ref().map_or("", Keys::id), &made.by, &made.at] {
+        counted(&mut out, text.as_bytes());
+    }
     let objects: Vec<(&str, &Slot)> = state.all().collect();
     number(&mut out, state.history().revision());
     number(&mut out, (objects.len() + files.len()) as u64);
@@ -55,7 +84,10 @@ pub fn write(state: &State, files: &[(String, Vec<u8>)], seal: &Seal) -> Result<
         let value = keys.seal(format!("{FILE_PLACE}{name}").as_bytes(), content).map_err(refused)?;
         row(&mut out, b'f', name, (0, 0), &value);
     }
-    out.extend_from_slice(digest(&SHA256, &out).as_ref());
+    match vouching {
+        Some(keys) => out.extend_from_slice(keys.vouch(&out).map_err(refused)?.as_ref()),
+        None => out.extend_from_slice(digest(&SHA256, &out).as_ref()),
+    }
     Ok(out)
 }
 
@@ -74,17 +106,26 @@ fn read_row<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a str, u64, u64, &'a [
 
 impl Backup {
     /// Reads a backup and opens all that is sealed in it. Errors: [`Error::Backup`] for what is no backup, is cut off, altered, or of a
-    /// newer version; [`Error::Key`] for keys that are missing or wrong.
-    pub fn read(bytes: &[u8], options: &Options) -> Result<Self> {
+    /// newer version; [`Error::Unvouched`]; [`Error::Key`] for keys that are missing or wrong.
+    pub fn read(bytes: &[u8], options: &Options, unvouched: Unvouched) -> Result<Self> {
         let seal = Seal::open(options.sealing.clone())?;
-        parse(bytes, &seal).map_err(|wrong| match wrong {
+        let backup = parse(bytes, &seal).map_err(|wrong| match wrong {
             Unreadable::Key(reason) => Error::Key { path: seal.key_file(), reason },
             Unreadable::Wrong(reason) => Error::Backup(reason),
             Unreadable::Newer(found) => {
                 Error::Backup(format!("it has version {found}, this program reads up to {VERSION}: use a newer version"))
             }
             Unreadable::Database(error) => Error::Backup(error.to_string()),
-        })
+        })?;
+        if backup.made.is_none() && unvouched == Unvouched::Refused {
+            return Err(Error::Unvouched);
+        }
+        Ok(backup)
+    }
+
+    /// Who made it, and when; `None` where nobody vouches for it.
+    pub fn made(&self) -> Option<&Made> {
+        self.made.as_ref()
     }
 
     /// The revision it was made at.
@@ -122,13 +163,45 @@ fn parse(bytes: &[u8], seal: &Seal) -> Result<Backup, Unreadable> {
     }
     let altered = || wrong("it is cut off or was altered: its checksum is wrong");
     let (checked, sum) = bytes.split_last_chunk::<SHA256_OUTPUT_LEN>().ok_or_else(altered)?;
-    if digest(&SHA256, checked).as_ref() != sum {
-        return Err(altered());
-    }
     let mut reader = Reader(checked.get(TITLE.len() + end + 1..).ok_or_else(altered)?);
-    let contradicts = || wrong("it contradicts itself");
+    let (key, made) = if version < 2 { ("", Made::default()) } else { read_head(&mut reader).ok_or_else(altered)? };
+    if key.is_empty() {
+        if digest(&SHA256, checked).as_ref() != sum {
+            return Err(altered());
+        }
+    } else {
+        check_voucher(seal, key, checked, sum)?;
+    }
+    let rows = parse_rows(reader, seal)?;
+    Ok(Backup { made: (!key.is_empty()).then_some(made), ..rows })
+}
+
+/// The id of the key that vouches, and who made it.
+fn read_head<'a>(reader: &mut Reader<'a>) -> Option<(&'a str, Made)> {
+    let key = reader.text()?;
+    Some((key, Made { by: reader.text()?.to_owned(), at: reader.text()?.to_owned() }))
+}
+
+/// Errors: the key is not here; what was vouched for with it was something else.
+fn check_voucher(seal: &Seal, key: &str, checked: &[u8], sum: &[u8]) -> Result<(), Unreadable> {
+    match seal.keys() {
+        None => Err(Unreadable::Key(format!(
+            "it is missing, and the backup is vouched for with its key {key:?}: put it back, from where you keep a copy"
+        ))),
+        Some(keys) => match keys.vouches(key, checked, sum) {
+            Ok(()) => Ok(()),
+            Err(Closed::NoKey(id)) => Err(Unreadable::Key(format!(
+                "it lacks key {id:?}, with which the backup is vouched for: put the file back that belongs to it"
+            ))),
+            Err(Closed::Altered) => Err(Unreadable::Wrong("it is cut off or was altered: its key does not vouch for it".to_owned())),
+        },
+    }
+}
+
+fn parse_rows(mut reader: Reader<'_>, seal: &Seal) -> Result<Backup, Unreadable> {
+    let contradicts = || Unreadable::Wrong("it contradicts itself".to_owned());
     let (revision, rows) = (reader.number().ok_or_else(contradicts)?, reader.number().ok_or_else(contradicts)?);
-    let mut backup = Backup { revision, objects: BTreeMap::new(), files: Vec::new() };
+    let mut backup = Backup { made: None, revision, objects: BTreeMap::new(), files: Vec::new() };
     for _ in 0..rows {
         let (kind, name, created, modified, value) = read_row(&mut reader).ok_or_else(contradicts)?;
         match kind {

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::digest::{SHA256, digest};
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::{Error, Result};
@@ -19,6 +20,8 @@ const KEY_BYTES: usize = 32;
 const MAGIC: &[u8] = b"sealed:1:";
 /// Letters of a key's id.
 const ID_LETTERS: usize = 16;
+/// What the key that vouches for backups is derived with.
+const VOUCHER: &[u8] = b"conductor: who vouches for a backup";
 /// A file of keys is no longer than this, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -157,6 +160,20 @@ impl Keys {
     }
 }
 
+impl Keys {
+    /// What shows that a text was written by somebody who has the key that seals. Errors: there is none.
+    pub fn vouch(&self, text: &[u8]) -> io::Result<hmac::Tag> {
+        let key = self.0.first().ok_or_else(|| io::Error::other("there is no key to vouch with"))?;
+        Ok(hmac::sign(&key.voucher(), text))
+    }
+
+    /// Errors: the key of this id is not here; it did not vouch for this text.
+    pub fn vouches(&self, id: &str, text: &[u8], tag: &[u8]) -> Result<(), Closed> {
+        let key = self.0.iter().find(|key| key.id == id).ok_or_else(|| Closed::NoKey(id.to_owned()))?;
+        hmac::verify(&key.voucher(), text, tag).map_err(|_| Closed::Altered)
+    }
+}
+
 /// The id of the key that sealed a value; `None` for a plain one.
 pub fn sealed_by(value: &[u8]) -> Option<&str> {
     let id = value.strip_prefix(MAGIC)?.get(..=ID_LETTERS)?;
@@ -167,6 +184,12 @@ impl Key {
     fn new(bytes: [u8; KEY_BYTES]) -> Self {
         let hash = digest(&SHA256, &bytes);
         Self { id: hash.as_ref().iter().take(ID_LETTERS / 2).map(|byte| format!("{byte:02x}")).collect(), bytes }
+    }
+
+    /// The key that vouches: one of its own, so that no key does two things.
+    fn voucher(&self) -> hmac::Key {
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.bytes), VOUCHER);
+        hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
     }
 
     fn cipher(&self) -> io::Result<LessSafeKey> {

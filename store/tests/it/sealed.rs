@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
-use store::embedded::{Backup, Embedded, Options, Sealing};
+use store::embedded::{Backup, Embedded, Made, Options, Sealing, Unvouched};
 use store::{Entry, Error, Store, Transaction};
 use tempfile::TempDir;
 
@@ -170,6 +170,15 @@ async fn a_plain_store_is_sealed_when_it_is_opened_with_a_key() {
     assert_eq!(place.holding(HUSH.as_bytes()), [""; 0]);
 }
 
+fn made() -> Made {
+    Made { by: "local:0 on here".into(), at: "2026-01-02T03:04:05Z".into() }
+}
+
+/// Reads a backup that somebody vouches for.
+fn read(bytes: &[u8], options: &Options) -> store::Result<Backup> {
+    Backup::read(bytes, options, Unvouched::Refused)
+}
+
 /// A store with something in it, and a backup made while others write.
 async fn backed_up(place: &Place) -> (Vec<u8>, Vec<Entry>) {
     let store = Arc::new(place.open().unwrap());
@@ -189,8 +198,8 @@ async fn backed_up(place: &Place) -> (Vec<u8>, Vec<Entry>) {
     while store.get("/k/left", None).await.unwrap().is_none() {
         tokio::task::yield_now().await;
     }
-    let bytes = store.backup(&[("pki/ca.key".into(), HUSH.into())]).unwrap();
-    let revision = Backup::read(&bytes, &place.options).unwrap().revision();
+    let bytes = store.backup(&[("pki/ca.key".into(), HUSH.into())], &made()).unwrap();
+    let revision = read(&bytes, &place.options).unwrap().revision();
     let expected = list(&*store, "", Some(revision)).await.entries;
     writer.await.unwrap();
     (bytes, expected)
@@ -201,12 +210,12 @@ async fn a_backup_is_of_one_revision_and_comes_back_whole() {
     let place = place();
     let (bytes, expected) = backed_up(&place).await;
     assert!(!bytes.windows(HUSH.len()).any(|window| window == HUSH.as_bytes()));
-    let backup = Backup::read(&bytes, &place.options).unwrap();
+    let backup = read(&bytes, &place.options).unwrap();
     assert_eq!((backup.objects(), backup.files().len()), (expected.len(), 1));
     assert_eq!((backup.files()[0].0.as_str(), &*backup.files()[0].1), ("pki/ca.key", HUSH.as_bytes()));
 
     let other = self::place();
-    assert!(Backup::read(&bytes, &other.options).unwrap_err().to_string().contains("it is missing, and what is stored is sealed"));
+    assert!(read(&bytes, &other.options).unwrap_err().to_string().contains("it is missing, and the backup is vouched for"));
     fs::copy(place.key_file(), other.key_file()).unwrap();
     let store = other.open().unwrap();
     put(&store, "/k/of-before", "1").await;
@@ -230,7 +239,7 @@ async fn a_backup_is_of_one_revision_and_comes_back_whole() {
 async fn a_backup_that_is_not_whole_is_refused() {
     let place = place();
     let (bytes, _) = backed_up(&place).await;
-    let refused = |bytes: &[u8]| match Backup::read(bytes, &place.options) {
+    let refused = |bytes: &[u8]| match read(bytes, &place.options) {
         Err(Error::Backup(reason)) => reason,
         other => panic!("{other:?}"),
     };
@@ -242,8 +251,58 @@ async fn a_backup_that_is_not_whole_is_refused() {
     }
     refused(&[&bytes[..], b"x"].concat());
     assert!(refused(b"hello").contains("name a file that `conductor backup` wrote"));
-    let newer = String::from_utf8_lossy(&bytes[..19]).replace("backup 1", "backup 2").into_bytes();
-    assert!(refused(&[&newer[..], &bytes[19..]].concat()).contains("version 2, this program reads up to 1"));
+    let newer = String::from_utf8_lossy(&bytes[..19]).replace("backup 2", "backup 3").into_bytes();
+    assert!(refused(&[&newer[..], &bytes[19..]].concat()).contains("version 3, this program reads up to 2"));
+}
+
+/// A backup as the first version wrote it: without a key's id and a maker, with a plain checksum that anybody can make.
+fn of_first_version(bytes: &[u8]) -> Vec<u8> {
+    let title = b"conductor-backup 2\n".len();
+    let mut rest = &bytes[title..bytes.len() - 32];
+    for _ in 0..3 {
+        let (length, tail) = rest.split_first_chunk::<8>().unwrap();
+        rest = &tail[usize::try_from(u64::from_be_bytes(*length)).unwrap()..];
+    }
+    summed([b"conductor-backup 1\n", rest].concat())
+}
+
+fn summed(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.extend_from_slice(ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref());
+    bytes
+}
+
+#[tokio::test]
+async fn a_backup_that_was_forged_is_refused() {
+    let place = place();
+    let store = place.open().unwrap();
+    put(&store, "/rbac/rolebindings/a/jane", "{\"roleRef\":\"view\"}").await;
+    put(&store, "/core/secrets/a/s", HUSH).await;
+    let bytes = store.backup(&[], &made()).unwrap();
+    drop(store);
+    assert_eq!(read(&bytes, &place.options).unwrap().made(), Some(&made()));
+    let refused = |bytes: &[u8], unvouched: Unvouched| Backup::read(bytes, &place.options, unvouched).unwrap_err().to_string();
+    let at = bytes.windows(6).position(|window| window == b"\"view\"").unwrap();
+    let mut forged = bytes.clone();
+    forged[at..at + 6].copy_from_slice(b"\"edit\"");
+    // Hashed again, by somebody who lacks the key.
+    let hashed = summed(forged[..forged.len() - 32].to_vec());
+    for bytes in [&forged, &hashed] {
+        for unvouched in [Unvouched::Refused, Unvouched::Taken] {
+            assert!(refused(bytes, unvouched).contains("its key does not vouch for it"));
+        }
+    }
+    // Neither does it help to leave the key out, or to write in the older form.
+    let older = of_first_version(&forged);
+    let title = b"conductor-backup 2\n".len();
+    let keyless = summed([&forged[..title], &[0; 8], &forged[title + 8 + 16..forged.len() - 32]].concat());
+    for bytes in [&older, &keyless] {
+        assert!(refused(bytes, Unvouched::Refused).contains("nobody vouches for it"));
+        let taken = Backup::read(bytes, &place.options, Unvouched::Taken).unwrap();
+        assert_eq!((taken.objects(), taken.made()), (2, None), "whoever takes it in spite of that is told of no maker");
+    }
+    let other = self::place();
+    drop(other.open().unwrap());
+    assert!(matches!(read(&bytes, &other.options), Err(Error::Key { .. })), "another server's keys do not vouch for it");
 }
 
 /// Runs what needs a file system of its own, of this many KiB; not where none may be mounted.
@@ -280,7 +339,7 @@ fn a_full_disk_refuses_writes_and_keeps_what_was_acknowledged() {
                 };
                 assert!(matches!(&error, Error::Unavailable(_)), "{error:?}");
                 assert_eq!(entries(&store).await.len(), kept, "reads go on");
-                store.backup(&[]).unwrap();
+                store.backup(&[], &Made::default()).unwrap();
                 drop(store);
                 let store = Embedded::open(&path, Options::default()).unwrap();
                 assert!(entries(&store).await.len() >= kept && kept > 5, "{kept}");
