@@ -21,6 +21,9 @@ pub fn problems(kind: &Kind, object: &Value, is_new: bool) -> Vec<Problem> {
     if kind.group == model::admission::GROUP {
         return logic::admission::problems(object);
     }
+    if is_namespace(kind) && is_new {
+        return logic::pod_security::label_problems(object);
+    }
     if !definition::is_definition(kind) {
         return logic::pod::template::problems(kind, object);
     }
@@ -30,5 +33,13 @@ pub fn problems(kind: &Kind, object: &Value, is_new: bool) -> Vec<Problem> {
 
 /// Problems of a change of such an object.
 pub fn change_problems(kind: &Kind, before: &Value, after: &Value) -> Vec<Problem> {
+    if is_namespace(kind) {
+        let known = logic::pod_security::label_problems(before);
+        return logic::pod_security::label_problems(after).into_iter().filter(|problem| !known.contains(problem)).collect();
+    }
     if definition::is_definition(kind) { check::change_problems(before, after) } else { Vec::new() }
+}
+
+fn is_namespace(kind: &Kind) -> bool {
+    kind.group.is_empty() && kind.kind == "Namespace"
 }

@@ -29,6 +29,7 @@ mod openapi;
 mod owners;
 mod path;
 mod placed;
+mod pod_security;
 mod pod_streams;
 mod protobuf;
 mod query;

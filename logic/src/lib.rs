@@ -17,6 +17,7 @@ pub mod patch;
 pub mod pattern;
 pub mod placement;
 pub mod pod;
+pub mod pod_security;
 pub mod quantity;
 pub mod rbac;
 pub mod rollout;

@@ -10,7 +10,7 @@ use store::{Compare, Entry, Error, Transaction};
 use super::read::respond;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{access, addressed, admission, admit, answer, body, claims, conversion, custom, object, owners, placed};
+use crate::{access, addressed, admission, admit, answer, body, claims, conversion, custom, object, owners, placed, pod_security};
 
 /// Creates an object. Errors: 400, 404 for a namespace that is not there, 403 for one that is going, 409, 422.
 pub async fn create(call: &Call) -> Result<Response> {
@@ -51,6 +51,7 @@ pub(super) async fn finish(call: &Call, object: &mut Value, owned: Value, dry_ru
 pub(super) async fn keep(call: &Call, name: &str, object: Value, dry_run: bool) -> Result<Entry> {
     let (kind, store) = (call.kind(), &call.server.store);
     access::check_grant(call, &Value::Null, &object).await?;
+    pod_security::check(call, &Value::Null, &object).await?;
     admission::validate(call, "CREATE", &Value::Null, &object, dry_run).await?;
     if call.served.custom.as_ref().is_some_and(|custom| custom.terminating) {
         return Err(Status::kind_is_going());

@@ -12,4 +12,5 @@ mod forms;
 mod outlives;
 mod patches;
 mod placed;
+mod pod_security;
 mod server;
