@@ -4,6 +4,7 @@
 //! server; nobody could find its pods any more, unless told here which they are.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,19 +18,19 @@ const TOLD_EVERY: u32 = 30;
 
 /// Looks at a data directory until `stop` is cancelled.
 pub async fn watch(data: PathBuf, stop: CancellationToken) {
-    let Some(opened) = identity(&data) else { return };
+    let (Some(opened), Ok(real)) = (identity(&data), fs::canonicalize(&data)) else { return };
     let mut looks = 0_u32;
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
         if identity(&data) == Some(opened) {
             continue;
         }
         if looks.is_multiple_of(TOLD_EVERY) {
-            report(&data);
+            report(&data, &real);
         }
         looks = looks.saturating_add(1);
     }
     if looks > 0 {
-        report(&data);
+        report(&data, &real);
     }
 }
 
@@ -37,9 +38,11 @@ fn identity(dir: &Path) -> Option<(u64, u64)> {
     fs::metadata(dir).ok().map(|of| (of.dev(), of.ino()))
 }
 
-fn report(data: &Path) {
-    let left = processes_of_pods(data);
-    let running = left.iter().map(|(pid, pod)| format!("{pid} ({pod})")).collect::<Vec<_>>().join(", ");
+/// Names what is left, whatever way the directory was named to us: pods carry its real name, which is asked while it is there.
+fn report(data: &Path, real: &Path) {
+    let pods = real.join("pods");
+    let left = processes_of_pods().into_iter().filter_map(|(pid, dir)| Some((pid, dir.strip_prefix(&pods).ok()?.display().to_string())));
+    let running = left.map(|(pid, pod)| format!("{pid} ({pod})")).collect::<Vec<_>>().join(", ");
     tracing::error!(
         data = %data.display(), processes = %running,
         "the data directory was deleted or replaced: nothing more can be stored. Processes of pods run on and must be ended by hand \
@@ -47,24 +50,15 @@ fn report(data: &Path) {
     );
 }
 
-/// The processes of pods below a data directory, each with the directory of its pod. They carry it in their environment.
-pub fn processes_of_pods(data: &Path) -> Vec<(u32, String)> {
-    let mark = [b"CONDUCTOR_POD_DIR=", data.join("pods").as_os_str().as_encoded_bytes(), b"/"].concat();
-    all_of_pods().filter_map(|(pid, variable)| Some((pid, String::from_utf8_lossy(variable.strip_prefix(&*mark)?).into_owned()))).collect()
-}
-
-/// Every process of a pod of whatever server, with the directory of its pod.
-pub fn pods_everywhere() -> Vec<(u32, PathBuf)> {
-    const NAME: usize = "CONDUCTOR_POD_DIR=".len();
-    all_of_pods().map(|(pid, variable)| (pid, PathBuf::from(String::from_utf8_lossy(&variable[NAME..]).into_owned()))).collect()
-}
-
-fn all_of_pods() -> impl Iterator<Item = (u32, Vec<u8>)> {
+/// Every process of a pod of whatever server, with the directory of its pod, which it carries in its environment.
+pub fn processes_of_pods() -> Vec<(u32, PathBuf)> {
+    const MARK: &str = "CONDUCTOR_POD_DIR=";
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| {
+    let marked = pids.filter_map(|pid| {
         let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-        let variable = environment.split(|byte| *byte == 0).find(|variable| variable.starts_with(b"CONDUCTOR_POD_DIR="))?;
-        Some((pid, variable.to_vec()))
-    })
+        let dir = environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(MARK.as_bytes()))?;
+        Some((pid, PathBuf::from(std::ffi::OsStr::from_bytes(dir))))
+    });
+    marked.collect()
 }

@@ -1,7 +1,7 @@
 //! The data directory and the address of a server: whom they belong to, and what happens when they go away.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -46,13 +46,18 @@ fn a_data_directory_that_others_could_have_filled_is_refused_by_serve_and_named_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_data_directory_deleted_under_a_server_is_noticed_and_nothing_is_acknowledged_any_more() {
-    let server = Server::start();
+    // By another name: what its pods carry is the real one.
+    let dir = tempfile::tempdir().unwrap();
+    let real = dir.path().join("real");
+    fs::DirBuilder::new().mode(0o700).create(&real).unwrap();
+    symlink(&real, dir.path().join("data")).unwrap();
+    let server = Server::start_in(dir, &[]);
     let client = server.client().await;
     create(&client, &shop(1, "0")).await;
     phase(&client, "shop-1", "Complete").await;
     let pids = server.processes();
     assert!(!pids.is_empty());
-    fs::remove_dir_all(server.data()).unwrap();
+    fs::remove_dir_all(real).unwrap();
 
     let maps = Api::<ConfigMap>::default_namespaced(client.clone());
     let map = serde_json::from_value(json!({"metadata": {"name": "lost"}})).unwrap();

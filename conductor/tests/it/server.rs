@@ -109,7 +109,7 @@ impl Server {
 
     /// Processes that belong to pods of this server.
     pub fn processes(&self) -> Vec<i32> {
-        let needle = self.data().join("pods").to_string_lossy().into_owned().into_bytes();
+        let needle = fs::canonicalize(self.data()).unwrap_or_else(|_| self.data()).join("pods").to_string_lossy().into_owned().into_bytes();
         let entries = fs::read_dir("/proc").unwrap().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         let of_ours = |pid: &i32| {

@@ -47,7 +47,7 @@ pub fn permissions(settings: &Settings) -> Vec<Finding> {
 /// Whether programs of pods run whose directory is gone, so that no server finds them any more.
 pub fn leftovers() -> Finding {
     const OF: &str = "leftovers";
-    let lost: Vec<(u32, std::path::PathBuf)> = lost::pods_everywhere().into_iter().filter(|(_, dir)| !dir.exists()).collect();
+    let lost: Vec<_> = lost::processes_of_pods().into_iter().filter(|(_, dir)| !dir.exists()).collect();
     let Some((_, dir)) = lost.first() else { return Finding::good(OF, "no program runs whose pod's directory is gone") };
     let pids = lost.iter().map(|(pid, _)| pid.to_string()).collect::<Vec<_>>().join(" ");
     Finding::warning(
