@@ -32,6 +32,8 @@ const TRIES_MAX: usize = 8;
 
 /// How long a body may take to come.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long the rest of one may that is answered already.
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A request for a resource, with all that its verb needs.
 pub struct Call {
@@ -123,6 +125,8 @@ pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) ->
 
 async fn serve_whole(server: Arc<Server>, request: Request<Body>) -> Response {
     let (form, refusal_format) = (Form::of(&request), answer::format_of_refusal(request.headers()));
+    let (parts, mut body) = request.into_parts();
+    let request = Request::from_parts(parts, ());
     let served = server.requests.begin(request.method(), request.headers());
     let doing = server.audit.get().and_then(|log| {
         let query = Query::parse(request.uri().query().unwrap_or_default());
@@ -131,7 +135,7 @@ async fn serve_whole(server: Arc<Server>, request: Request<Body>) -> Response {
         Some(Doing::new(attempt, Arc::clone(log), Arc::clone(&server.clock)))
     });
     let mut told = Told::default();
-    let routed = route(Arc::clone(&server), request, &mut told);
+    let routed = route(Arc::clone(&server), request, &mut body, &mut told);
     let routed = match &doing {
         Some(doing) => doing.serving(routed).await,
         None => routed.await,
@@ -141,12 +145,28 @@ async fn serve_whole(server: Arc<Server>, request: Request<Body>) -> Response {
         doing.tell(told.by.as_ref(), &mut response);
     }
     server.requests.end(served, &told, &mut response);
+    discard(body).await;
     form.give(response).await
 }
 
+/// Takes in what an early answer left of a body: an HTTP/2 stream that is left with one is reset, and the reset may overtake the answer.
+async fn discard(mut body: Body) {
+    let taking = async {
+        let mut left = BODY_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // One that does not come does not hold up its answer.
+    let _ = tokio::time::timeout(DISCARD_TIME_MAX, taking).await;
+}
+
 /// Serves a request; `told` becomes who asks and what for.
-async fn route(server: Arc<Server>, request: Request<Body>, told: &mut Told) -> Result<Response> {
-    let (parts, body) = request.into_parts();
+async fn route(server: Arc<Server>, request: Request<()>, body: &mut Body, told: &mut Told) -> Result<Response> {
+    let (parts, ()) = request.into_parts();
     let asker = match parts.extensions.get::<Identity>() {
         Some(Identity(user)) => user.clone(),
         None => authenticate(&server, &parts.headers).await?,
@@ -245,7 +265,7 @@ pub fn page_not_found() -> Response {
     answer::bytes(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", Bytes::from_static(b"404 page not found\n"))
 }
 
-async fn read(body: Body) -> Result<Bytes> {
+async fn read(body: &mut Body) -> Result<Bytes> {
     let reading = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, BODY_BYTES_MAX).collect());
     let Ok(read) = reading.await else {
         return Err(Status::request_timeout(format!("the body did not come within {} seconds", BODY_TIME_MAX.as_secs())));

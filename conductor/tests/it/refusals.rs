@@ -86,3 +86,37 @@ fn connections_beyond_the_limit_are_closed_and_those_before_go_on() {
     let served = again.take_while(|_| begun.elapsed().as_secs() < 10).any(|read| matches!(read, Ok(1..)));
     assert!(served, "there is room again: {}", server.log());
 }
+
+#[test]
+fn an_answer_that_comes_before_its_body_was_read_reaches_clients_of_http_2() {
+    let server = Server::start();
+    let token = std::fs::read_to_string(server.data().join("admin-token")).unwrap();
+    let bodies = tempfile::tempdir().unwrap();
+    let (small, large) = (bodies.path().join("small"), bodies.path().join("large"));
+    std::fs::write(&small, "{\"a\":1}").unwrap();
+    std::fs::write(&large, vec![b' '; 4 << 20]).unwrap();
+    let kubeconfig = std::fs::read_to_string(server.data().join("kubeconfig")).unwrap();
+    let address = kubeconfig.lines().find_map(|line| line.trim().strip_prefix("server: ")).unwrap().trim_matches('"').to_owned();
+    let places = "/api/v1/namespaces/default";
+    for (method, path, token, body, expected) in [
+        ("POST", "/apis/t.io/v1/namespaces/default/nopes", token.trim(), &small, "404"),
+        ("POST", &format!("{places}/nopes"), token.trim(), &small, "404"),
+        ("POST", &format!("{places}/configmaps"), "nobody's", &small, "401"),
+        ("POST", &format!("{places}/configmaps"), "", &small, "403"),
+        ("PUT", "/version", token.trim(), &small, "405"),
+        ("POST", &format!("{places}/configmaps"), token.trim(), &large, "413"),
+    ] {
+        for _ in 0..12 {
+            let mut curl = Command::new("curl");
+            curl.args(["-sk", "--http2", "-m", "10", "-o", "/dev/null", "-w", "%{http_version} %{http_code}", "-X", method, "-T"])
+                .arg(body);
+            curl.args(["-H", "Content-Type: application/json"]);
+            if !token.is_empty() {
+                curl.arg("-H").arg(format!("Authorization: Bearer {token}"));
+            }
+            let output = curl.arg(format!("{address}{path}")).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success() && said == format!("2 {expected}"), "{method} {path}: {said} {:?}", output.status);
+        }
+    }
+}
