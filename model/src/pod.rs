@@ -1,6 +1,8 @@
 //! Pod: containers that run together on one node; a copy of a part.
 
 mod changes;
+mod container;
+mod contradictions;
 pub mod fields;
 mod problems;
 mod security;

@@ -387,10 +387,10 @@ fn problems(spec: &ServiceSpec) -> Vec<Problem> {
 fn rollout_problems(rollout: &Rollout, found: &mut Vec<Problem>) {
     let deadline = rollout.progress_deadline.get();
     if deadline.is_zero() {
-        found.push(Problem::invalid("spec.rollout.progressDeadline", "must be longer than 0s"));
+        found.push(Problem::invalid("spec.rollout.progressDeadline", "\"0s\": must be longer than 0s"));
     }
     match rollout.min_ready_seconds.map(u64::try_from) {
-        Some(Err(_)) => found.push(Problem::invalid("spec.rollout.minReadySeconds", "must be greater than or equal to 0")),
+        Some(Err(_)) => found.push(negative("minReadySeconds", rollout.min_ready_seconds)),
         Some(Ok(seconds)) if seconds > 0 && std::time::Duration::from_secs(seconds) >= deadline => {
             let detail = format!("{seconds}: must be less than progressDeadline, which is {}", rollout.progress_deadline);
             found.push(Problem::invalid("spec.rollout.minReadySeconds", detail));
@@ -398,8 +398,12 @@ fn rollout_problems(rollout: &Rollout, found: &mut Vec<Problem>) {
         _ => {}
     }
     if rollout.max_failed_requests.is_some_and(|most| most < 0) {
-        found.push(Problem::invalid("spec.rollout.maxFailedRequests", "must be greater than or equal to 0"));
+        found.push(negative("maxFailedRequests", rollout.max_failed_requests));
     }
+}
+
+fn negative(name: &str, value: Option<impl Into<i64>>) -> Problem {
+    Problem::invalid(format!("spec.rollout.{name}"), format!("{}: must be greater than or equal to 0", value.map_or(0, Into::into)))
 }
 
 impl Route {

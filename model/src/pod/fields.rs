@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::contradictions::contradictions;
 use crate::{Problem, ProblemKind};
 
 /// What a runtime makes of a field.
@@ -112,6 +113,9 @@ fn find(of: &str, field: &str) -> Option<&'static Row> {
     rows().find(|row| row.of == of && row.field == field).or_else(|| rows().find(|row| row.of == of && row.field == "*"))
 }
 
+/// What `runtimeClassName` may say.
+pub const CLASSES: [&str; 3] = ["docker", "podman", "process"];
+
 /// The runtimes whose verdicts the rows have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -209,10 +213,10 @@ impl Capabilities {
     }
 }
 
-/// The fields of a spec that its runtime refuses; `field` is where the spec stands.
+/// The fields of a spec that its runtime refuses, and those that contradict others; `field` is where the spec stands.
 pub fn refusals(spec: &Value, field: &str) -> Vec<Problem> {
-    let Some(class) = Class::of(spec) else { return Vec::new() };
-    let mut found = Vec::new();
+    let mut found = contradictions(spec, field);
+    let Some(class) = Class::of(spec) else { return found };
     asked(spec, field, &mut |row, path, _| {
         if let Verdict::Refused(why) = class.verdict(row) {
             let detail = format!("the runtime {} cannot do this: {why}", class.name());

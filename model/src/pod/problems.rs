@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Container, PodSpec, Probe};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-use super::security;
+use super::{container, security};
 use crate::{Problem, ProblemKind, check_label};
 
 /// The sources of volumes in the order in which they are looked at: of two, the later is one too many.
@@ -43,9 +42,11 @@ pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
             }
             container_problems(container, &field, &mut ports, found);
             mount_problems(container, &field, &volumes, found);
+            container::problems(container, spec, list == "initContainers", &field, found);
             security::container_problems(container, &field, found);
         }
     }
+    container::host_port_problems(spec, field, found);
 }
 
 fn not_supported(field: String, value: Option<&str>, supported: &[&str]) -> Option<Problem> {
@@ -105,11 +106,6 @@ fn container_problems<'a>(container: &'a Container, field: &str, ports: &mut BTr
     }
     let policies = &["Always", "IfNotPresent", "Never"];
     found.extend(not_supported(format!("{field}.imagePullPolicy"), container.image_pull_policy.as_deref(), policies));
-    for (at, variable) in container.env.iter().flatten().enumerate() {
-        if variable.name.is_empty() {
-            found.push(Problem::required(format!("{field}.env[{at}].name"), ""));
-        }
-    }
     for (at, port) in container.ports.iter().flatten().enumerate() {
         let field = format!("{field}.ports[{at}]");
         if port.container_port == 0 {
@@ -126,42 +122,6 @@ fn container_problems<'a>(container: &'a Container, field: &str, ports: &mut BTr
             && !ports.insert(name)
         {
             found.push(Problem::duplicate(format!("{field}.name"), name));
-        }
-    }
-    for (name, probe) in [
-        ("livenessProbe", &container.liveness_probe),
-        ("readinessProbe", &container.readiness_probe),
-        ("startupProbe", &container.startup_probe),
-    ] {
-        if let Some(probe) = probe {
-            probe_problems(probe, container, &format!("{field}.{name}"), found);
-        }
-    }
-}
-
-fn probe_problems(probe: &Probe, container: &Container, field: &str, found: &mut Vec<Problem>) {
-    let checks = [probe.exec.is_some(), probe.http_get.is_some(), probe.tcp_socket.is_some(), probe.grpc.is_some()];
-    if checks.iter().filter(|set| **set).count() != 1 {
-        found.push(Problem::required(field, "exactly one of exec, httpGet and tcpSocket"));
-    }
-    let ports =
-        [("httpGet", probe.http_get.as_ref().map(|get| &get.port)), ("tcpSocket", probe.tcp_socket.as_ref().map(|socket| &socket.port))];
-    for (check, port) in ports {
-        if let Some(IntOrString::String(name)) = port
-            && !container.ports.iter().flatten().any(|port| port.name.as_ref() == Some(name))
-        {
-            found.push(Problem::invalid(format!("{field}.{check}.port"), format!("{name:?} is no named port of this container")));
-        }
-    }
-    let counts = [
-        ("timeoutSeconds", probe.timeout_seconds),
-        ("periodSeconds", probe.period_seconds),
-        ("failureThreshold", probe.failure_threshold),
-        ("successThreshold", probe.success_threshold),
-    ];
-    for (name, value) in counts {
-        if let Some(value) = value.filter(|value| *value < 0) {
-            found.push(Problem::invalid(format!("{field}.{name}"), format!("{value}: must be greater than or equal to 0")));
         }
     }
 }
