@@ -49,6 +49,10 @@ fn main() -> ExitCode {
 }
 
 fn serve(flags: settings::Flags) -> ExitCode {
+    // What is run as Pods would inherit it.
+    if let Err(error) = runtime::process::program::close_inherited() {
+        return fail(&format!("cannot close what was open: {error}"));
+    }
     let tokio = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(tokio) => tokio,
         Err(error) => return fail(&format!("cannot start: {error}")),

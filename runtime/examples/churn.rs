@@ -25,5 +25,5 @@ fn pod(number: u32) -> Pod {
     let ports = vec![Port { name: "http".to_owned(), container_port: 80, host_port: None }];
     let container = Container { name: "web".to_owned(), command, ports, ..Container::default() };
     let name = format!("churn-{number}");
-    Pod { uid: name.clone(), namespace: "default".to_owned(), name, containers: vec![container] }
+    Pod { uid: name.clone(), namespace: "default".to_owned(), name, containers: vec![container], runs_as: runtime::RunsAs::Server }
 }

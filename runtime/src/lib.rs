@@ -53,6 +53,19 @@ pub struct Pod {
     pub name: String,
     /// Its containers, init containers first. Names are unique.
     pub containers: Vec<Container>,
+    /// As whom programs of the machine run.
+    #[serde(default)]
+    pub runs_as: RunsAs,
+}
+
+/// As whom programs of the machine run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunsAs {
+    /// As the server, with all that it may do.
+    #[default]
+    Server,
+    /// As a user of their namespace, confined to it.
+    Namespace,
 }
 
 /// One program of a pod.

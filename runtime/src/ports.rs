@@ -83,7 +83,13 @@ mod tests {
     fn pod(uid: &str, ports: &[(&str, Option<u16>)]) -> Pod {
         let ports = ports.iter().map(|(name, host_port)| Port { name: (*name).into(), container_port: 80, host_port: *host_port });
         let container = Container { name: "web".into(), ports: ports.collect(), ..Container::default() };
-        Pod { uid: uid.into(), namespace: "default".into(), name: "web-1".into(), containers: vec![container] }
+        Pod {
+            uid: uid.into(),
+            namespace: "default".into(),
+            name: "web-1".into(),
+            containers: vec![container],
+            runs_as: crate::RunsAs::Server,
+        }
     }
 
     #[test]

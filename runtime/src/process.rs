@@ -10,6 +10,7 @@
 
 mod burial;
 mod clock;
+mod confined;
 mod directory;
 mod environment;
 mod exec;
@@ -26,6 +27,7 @@ mod sandbox;
 mod session;
 mod shim_start;
 mod usage;
+mod users;
 
 pub mod program;
 mod shim;
@@ -42,6 +44,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use nix::unistd::geteuid;
 use tokio::task::spawn_blocking;
 
 use crate::changes::Changes;
@@ -50,7 +53,7 @@ use crate::ports;
 use crate::probe::{self, Target};
 use crate::{
     Capabilities, Check, Class, Container, ContainerPhase, Credential, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState,
-    ProbeAnswer, Result, Runtime, Session, Usage,
+    ProbeAnswer, Result, RunsAs, Runtime, Session, Usage,
 };
 use directory::Opened;
 use follow::Follow;
@@ -192,7 +195,7 @@ impl Runtime for Process {
     async fn exec(&self, uid: &str, container: &str, command: &[String], patience: Duration) -> Result<ExecAnswer> {
         let sandbox = self.find(uid)?;
         let spec = running(&sandbox, container, command)?;
-        exec::run(&sandbox.record, spec, &sandbox.dir, command, patience).await
+        exec::run(&sandbox.record, spec, &sandbox.dir, &self.pods.shim_command, command, patience).await
     }
 
     async fn usage(&self, uid: &str) -> Result<BTreeMap<String, Usage>> {
@@ -227,7 +230,10 @@ impl Runtime for Process {
                 Ok(target) => probe::http(&target, path, headers, patience).await,
                 Err(answer) => answer,
             },
-            Check::Exec { command } => probe::program(command, exec::run(&sandbox.record, spec, &sandbox.dir, command, patience).await),
+            Check::Exec { command } => {
+                let shim = &self.pods.shim_command;
+                probe::program(command, exec::run(&sandbox.record, spec, &sandbox.dir, shim, command, patience).await)
+            }
         })
     }
 }
@@ -248,7 +254,11 @@ impl Pods {
             return Ok(found);
         }
         let held: BTreeSet<u16> = self.all().values().flat_map(|sandbox| sandbox.record.ports.values().copied()).collect();
-        let record = PodRecord { ports: ports::allot(&pod, &held, ports::try_bind)?, pod };
+        let user = match pod.runs_as {
+            RunsAs::Server => None,
+            RunsAs::Namespace => Some(user_of(&self.dir, &pod.namespace)?),
+        };
+        let record = PodRecord { ports: ports::allot(&pod, &held, ports::try_bind)?, user, pod };
         let dir = directory::add(&self.dir, &record)
             .map_err(|error| Error::Failed { tried: format!("make a directory in {}", self.dir.display()), reason: error.to_string() })?;
         let sandbox = Sandbox::new(record, dir, self.shim_command.clone(), self.changes.clone());
@@ -266,6 +276,16 @@ impl Pods {
             self.changes.tell(sandbox.uid());
         }
     }
+}
+
+/// The user that a namespace's programs run as. Errors: only root can run them as another.
+fn user_of(dir: &Path, namespace: &str) -> Result<u32> {
+    let tried = format!("run programs as a user of namespace {namespace}");
+    if !geteuid().is_root() {
+        let reason = "the server does not run as root; use an image, or label the namespace pod-security.kubernetes.io/enforce=privileged";
+        return Err(Error::Failed { tried, reason: reason.to_owned() });
+    }
+    users::of(dir, namespace).map_err(|error| Error::Failed { tried, reason: error.to_string() })
 }
 
 /// A container in which a program can be run.

@@ -13,4 +13,5 @@ mod outlives;
 mod patches;
 mod placed;
 mod pod_security;
+mod roles;
 mod server;

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use client::{Objects, Result};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, EnvVar, ExecAction, HTTPGetAction, LifecycleHandler, Pod, Probe, Secret, TCPSocketAction,
+    ConfigMap, Container, EnvVar, ExecAction, HTTPGetAction, LifecycleHandler, Namespace, Pod, Probe, Secret, TCPSocketAction,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 use logic::pod::{Allocatable, Trouble, expand};
-use runtime::{Check, Limits, PullPolicy, Runtime};
+use logic::pod_security::{Bar, Level, Mode};
+use runtime::{Check, Limits, PullPolicy, RunsAs, Runtime};
 
 use super::{Shared, confinement};
 
@@ -52,7 +53,19 @@ pub async fn wanted(shared: &Shared, pod: &Pod, runtime: &Arc<dyn Runtime>) -> R
         });
     }
     let (uid, namespace, name) = (pod.uid().unwrap_or_default(), pod.namespace().unwrap_or_default(), pod.name_any());
-    Ok(Ok(runtime::Pod { uid, namespace, name, containers }))
+    let runs_as = runs_as(shared, &namespace).await?;
+    Ok(Ok(runtime::Pod { uid, namespace, name, containers, runs_as }))
+}
+
+/// As whom programs of a namespace run: as the server only where that is the administrator's or says so.
+async fn runs_as(shared: &Shared, name: &str) -> Result<RunsAs> {
+    let found = Objects::<Namespace>::all(&shared.client).get(name).await?;
+    let namespace = found.and_then(|namespace| serde_json::to_value(namespace).ok());
+    let namespace = namespace.unwrap_or_else(|| serde_json::json!({"metadata": {"name": name}}));
+    Ok(match Bar::of(&namespace, Mode::Enforce).level {
+        Level::Privileged => RunsAs::Server,
+        Level::Baseline | Level::Restricted => RunsAs::Namespace,
+    })
 }
 
 /// When the image is fetched. A word that is none is taken as none.

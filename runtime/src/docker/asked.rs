@@ -157,7 +157,13 @@ mod tests {
             ..Container::default()
         };
         change(&mut web);
-        let pod = Pod { uid: "u1".into(), namespace: "shop".into(), name: "shop-web-1-0".into(), containers: vec![web] };
+        let pod = Pod {
+            uid: "u1".into(),
+            namespace: "shop".into(),
+            name: "shop-web-1-0".into(),
+            containers: vec![web],
+            runs_as: crate::RunsAs::Server,
+        };
         Record::new(pod, [("http".into(), 20_001), ("admin-ui".into(), 20_002)].into())
     }
 

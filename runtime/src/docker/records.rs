@@ -109,7 +109,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = open(dir.path()).unwrap();
         assert!(open(dir.path()).is_err_and(|error| error.to_string().contains("another process")));
-        let pod = Pod { uid: "a.b".into(), namespace: "n".into(), name: "p".into(), containers: vec![crate::Container::default()] };
+        let pod = Pod {
+            uid: "a.b".into(),
+            namespace: "n".into(),
+            name: "p".into(),
+            containers: vec![crate::Container::default()],
+            runs_as: crate::RunsAs::Server,
+        };
         write(&file(dir.path(), "a.b"), &Record::new(pod.clone(), BTreeMap::new())).unwrap();
         fs::write(dir.path().join("torn.json"), "{").unwrap();
         drop(first.lock);

@@ -1,8 +1,8 @@
 //! The directory that pods live in.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -64,7 +64,12 @@ pub(super) fn add(dir: &Path, record: &PodRecord) -> io::Result<PathBuf> {
         fs::remove_dir_all(&new)?;
     }
     DirBuilder::new().mode(0o700).create(&new)?;
-    fs::create_dir(new.join(records::WORK))?;
+    let work = new.join(records::WORK);
+    fs::create_dir(&work)?;
+    if let Some(user) = record.user {
+        fs::set_permissions(&work, Permissions::from_mode(0o700))?;
+        chown(&work, Some(user), Some(user))?;
+    }
     records::write(&new.join(records::POD), record)?;
     let made = dir.join(&record.pod.uid);
     fs::rename(&new, &made)?;

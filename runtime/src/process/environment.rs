@@ -14,13 +14,17 @@ pub(super) const DIR: &str = "CONDUCTOR_POD_DIR";
 pub(super) const CONTAINER: &str = "CONDUCTOR_CONTAINER";
 /// What of our own environment a shim gets, and through it a container that says nothing else.
 pub(super) const INHERITED: [&str; 2] = ["PATH", "HOME"];
+/// What a container gets instead that is confined to its namespace.
+const CONFINED: [(&str, &str); 2] = [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/tmp")];
 
 /// The environment of a container whose pod rests in `dir`, names with values. What we set wins over what the pod says.
 /// `ours` reads our own environment.
 pub(super) fn of(record: &PodRecord, container: &Container, dir: &Path, ours: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    for name in INHERITED {
-        all.extend(ours(name).map(|value| (name.to_owned(), value)));
+    if record.user.is_some() {
+        all.extend(CONFINED.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    } else {
+        all.extend(INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), ours(name)?))));
     }
     all.extend(container.env.iter().cloned());
     all.extend(record.ports.iter().map(|(name, port)| (ports::variable(name), port.to_string())));
@@ -59,7 +63,7 @@ fn main_port(record: &PodRecord, container: &Container) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Pod, Port};
+    use crate::{Pod, Port, RunsAs};
 
     fn record() -> PodRecord {
         let port = |name: &str| Port { name: name.into(), container_port: 80, host_port: None };
@@ -69,8 +73,9 @@ mod tests {
             env: vec![("PATH".into(), "/opt".into()), ("PORT".into(), "1".into()), ("A".into(), "1".into()), ("A".into(), "2".into())],
             ..Container::default()
         };
-        let pod = Pod { uid: "u1".into(), namespace: "shop".into(), name: "web-1".into(), containers: vec![web, side] };
-        PodRecord { pod, ports: [("http".into(), 20_001), ("admin-ui".into(), 20_002)].into() }
+        let pod =
+            Pod { uid: "u1".into(), namespace: "shop".into(), name: "web-1".into(), containers: vec![web, side], runs_as: RunsAs::Server };
+        PodRecord { pod, ports: [("http".into(), 20_001), ("admin-ui".into(), 20_002)].into(), user: None }
     }
 
     fn ours(name: &str) -> Option<String> {
@@ -104,6 +109,14 @@ mod tests {
         let record = record();
         let seen = of(&record, &record.pod.containers[1], Path::new("/pods/u1"), ours);
         assert_eq!((seen["PATH"].as_str(), seen["PORT"].as_str(), seen["A"].as_str()), ("/opt", "20001", "2"));
+    }
+
+    #[test]
+    fn a_confined_container_sees_nothing_of_our_environment() {
+        let record = PodRecord { user: Some(7), ..record() };
+        let seen = of(&record, &record.pod.containers[0], Path::new("/pods/u1"), ours);
+        assert!(!seen.values().any(|value| value.starts_with("our ")), "{seen:?}");
+        assert_eq!(seen["HOME"], "/tmp");
     }
 
     #[test]

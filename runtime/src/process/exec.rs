@@ -17,18 +17,25 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::process::environment;
 use crate::process::records::{self, PodRecord};
 use crate::process::session;
+use crate::process::{confined, environment};
 use crate::{Container, Error, ExecAnswer, ExecOptions, Result, Session};
 
 /// How much of the output is kept, in bytes: the end.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// Runs a program, and kills it with its process group when `patience` is over.
-pub(super) async fn run(record: &PodRecord, container: &Container, dir: &Path, words: &[String], patience: Duration) -> Result<ExecAnswer> {
+pub(super) async fn run(
+    record: &PodRecord,
+    container: &Container,
+    dir: &Path,
+    shim_command: &[String],
+    words: &[String],
+    patience: Duration,
+) -> Result<ExecAnswer> {
     let failed = |reason: String| Error::Failed { tried: format!("run {words:?} in container {}", container.name), reason };
-    let (child, output) = spawn(record, container, dir, words)?;
+    let (child, output) = spawn(record, container, dir, &confine(record, container, dir, shim_command, words))?;
     let mut group = Group { pid: child.id().and_then(|pid| i32::try_from(pid).ok()), child };
     match timeout(patience, follow(&mut group.child, output)).await {
         Ok(Ok(answer)) => {
@@ -63,7 +70,17 @@ pub(super) fn open(
     options: &ExecOptions,
 ) -> Result<Session> {
     let program = options.command.first().cloned().unwrap_or_default();
+    let command = confine(record, container, dir, shim_command, &options.command);
+    let options = &ExecOptions { command, ..options.clone() };
     session::start(options, shim_command, |words| prepare(record, container, dir, words)).map_err(|error| cannot_start(&program, &error))
+}
+
+/// The words that start a program where its pod is confined, or else the program's own.
+fn confine(record: &PodRecord, container: &Container, dir: &Path, shim_command: &[String], words: &[String]) -> Vec<String> {
+    match confined::words(record, dir, container.working_dir.as_ref(), false) {
+        Some(before) => shim_command.iter().chain(&before).chain(words).cloned().collect(),
+        None => words.to_vec(),
+    }
 }
 
 /// The command for a program with its arguments, in a container's environment and directory.
@@ -71,7 +88,8 @@ fn prepare(record: &PodRecord, container: &Container, dir: &Path, words: &[Strin
     let mut command = Command::new(words.first().map_or("", String::as_str));
     command.args(words.iter().skip(1)).env_clear();
     command.envs(environment::of(record, container, dir, |name| env::var(name).ok()));
-    command.current_dir(container.working_dir.as_ref().map_or_else(|| dir.join(records::WORK), Into::into));
+    let start_in = container.working_dir.as_ref().map_or_else(|| dir.join(records::WORK), Into::into);
+    command.current_dir(if record.user.is_some() { "/".into() } else { start_in });
     command
 }
 

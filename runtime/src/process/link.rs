@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::unistd::geteuid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -46,7 +47,11 @@ impl Link {
         // By way of the directory's descriptor: the system takes no more than 108 bytes of a socket's path.
         let held = File::open(dir)?;
         let path = format!("/proc/self/fd/{}/{}", held.as_raw_fd(), records::SOCKET);
-        let (reader, writer) = UnixStream::connect(path).await?.into_split();
+        let stream = UnixStream::connect(path).await?;
+        if stream.peer_cred()?.uid() != geteuid().as_raw() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "what listens there runs as another user"));
+        }
+        let (reader, writer) = stream.into_split();
         let mut listening = Listening { reader: BufReader::with_capacity(4096, reader), line: Vec::new() };
         let greeting = timeout(GREETING_PATIENCE, listening.next()).await.map_err(|_| io::ErrorKind::TimedOut)??;
         let Some(Message::State { containers }) = greeting else { return Err(io::ErrorKind::InvalidData.into()) };

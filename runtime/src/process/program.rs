@@ -6,13 +6,18 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::process::{shim, terminal};
+use crate::process::{confined, shim, terminal};
 
-/// Looks after the pod whose directory is the first word; after `--terminal`, becomes a program with a terminal instead. A failure is
+/// Looks after the pod whose directory is the first word; after `--terminal`, becomes a program with a terminal
+/// instead; after `--confined`, one that has no more rights than its namespace. A failure is
 /// told on standard error, whoever may have closed it.
 pub fn run(words: &[OsString]) -> ExitCode {
     match words {
         [first, words @ ..] if first == "--terminal" => match terminal::run(words) {
+            Ok(never) => match never {},
+            Err(error) => fail(&error, 127),
+        },
+        [first, words @ ..] if first == confined::WORD => match confined::run(words) {
             Ok(never) => match never {},
             Err(error) => fail(&error, 127),
         },
@@ -22,6 +27,11 @@ pub fn run(words: &[OsString]) -> ExitCode {
         },
         _ => fail(&"expected the directory of a pod, or --terminal, a terminal and a program", 2),
     }
+}
+
+/// Closes what whoever started this program had open beside the standard streams. For the beginning, before anything is opened.
+pub fn close_inherited() -> io::Result<()> {
+    confined::close_others(None)
 }
 
 fn fail(why: &dyn Display, code: u8) -> ExitCode {

@@ -40,6 +40,9 @@ pub(super) struct PodRecord {
     pub pod: Pod,
     /// The port of this machine for each port of the pod, by name.
     pub ports: BTreeMap<String, u16>,
+    /// The user of its namespace, where its programs are confined to that.
+    #[serde(default)]
+    pub user: Option<u32>,
 }
 
 impl PodRecord {

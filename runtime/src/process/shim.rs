@@ -6,7 +6,7 @@
 
 mod client;
 mod container;
-mod launch;
+pub(super) mod launch;
 mod log_file;
 mod output;
 
@@ -23,8 +23,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, setsid};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::{Pid, geteuid, setsid};
 
+use crate::process::confined;
 use crate::process::family::{self, Main, Member};
 use crate::process::processes::{Identity, send};
 use crate::process::protocol::{Call, Failure, Message, Request};
@@ -98,6 +100,8 @@ enum Source {
 
 impl Shim {
     fn begin(pod_dir: &Path) -> io::Result<Self> {
+        // What whoever started the server had open is none of ours, nor of our programs.
+        confined::close_others(None)?;
         let dir = fs::canonicalize(pod_dir)?;
         // The socket is bound by a short name: the system takes no more than 108 bytes.
         env::set_current_dir(&dir)?;
@@ -197,7 +201,8 @@ impl Shim {
 
     fn accept(&mut self) {
         let Ok((stream, _)) = self.listener.accept() else { return };
-        if self.clients.len() >= CLIENTS_MAX {
+        let is_ours = getsockopt(&stream, PeerCredentials).is_ok_and(|peer| peer.uid() == geteuid().as_raw());
+        if !is_ours || self.clients.len() >= CLIENTS_MAX {
             return;
         }
         self.clients_ever += 1;

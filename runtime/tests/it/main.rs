@@ -18,6 +18,8 @@ mod proc;
 #[cfg(feature = "process")]
 mod process;
 #[cfg(feature = "process")]
+mod process_confined;
+#[cfg(feature = "process")]
 mod process_deaths;
 #[cfg(feature = "process")]
 mod process_probes;

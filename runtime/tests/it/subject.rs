@@ -35,7 +35,13 @@ pub trait Subject {
 pub fn pod(name: &str, containers: Vec<Container>) -> Pod {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let number = MADE.fetch_add(1, Ordering::Relaxed);
-    Pod { uid: format!("{name}-{}-{number}", std::process::id()), namespace: "default".into(), name: name.into(), containers }
+    Pod {
+        uid: format!("{name}-{}-{number}", std::process::id()),
+        namespace: "default".into(),
+        name: name.into(),
+        containers,
+        runs_as: runtime::RunsAs::Server,
+    }
 }
 
 pub fn port(name: &str) -> Port {
@@ -168,6 +174,11 @@ mod programs {
             let dir = tempfile::tempdir().unwrap();
             let runtime = Some(Self::open(&dir).await);
             Self { runtime, dir, pipes: RefCell::default(), listeners: BTreeMap::new() }
+        }
+
+        /// Where its pods lie, in `pods`.
+        pub fn dir(&self) -> &std::path::Path {
+            self.dir.path()
         }
 
         async fn open(dir: &TempDir) -> Process {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
+use nix::unistd::geteuid;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -132,6 +133,17 @@ pub fn open_files() -> Finding {
 fn files(soft: u64) -> Finding {
     let what = format!("up to {soft}");
     if soft < OPEN_FILES_MIN { Finding::warning("open files", what, "ulimit -n 1048576") } else { Finding::good("open files", what) }
+}
+
+/// Whether programs can run as users of their namespaces.
+pub fn users() -> Finding {
+    match geteuid().is_root() {
+        true => Finding::good("programs", "those of namespaces run as users of their own"),
+        false => {
+            let what = "this user is not root: a server of it runs no programs in namespaces that are not privileged";
+            Finding::warning("programs", what, "kubectl label namespace NAME pod-security.kubernetes.io/enforce=privileged")
+        }
+    }
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ pub async fn doctor(args: Doctor) -> Result<()> {
             findings.push(machine::disk_space(&settings.data));
         }
     }
-    findings.extend([machine::cgroups(), machine::clock(), machine::open_files()]);
+    findings.extend([machine::cgroups(), machine::clock(), machine::open_files(), machine::users()]);
     tell(&args.output, &findings)
 }
 

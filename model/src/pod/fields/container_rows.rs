@@ -3,7 +3,7 @@
 use super::Verdict::{Honoured, Refused, Warned};
 use super::{Row, all, holds, row};
 
-const OWN_USER: &str = "programs run as the user of the server";
+const OWN_USER: &str = "programs run as the user of the server, or as one of their namespace";
 const NO_IMAGE: &str = "a program of the machine runs";
 const ONLY_POD: &str = "only the pod itself is asked";
 

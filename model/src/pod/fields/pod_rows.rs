@@ -4,7 +4,7 @@ use super::Verdict::{Honoured, Refused, Warned, With};
 use super::{Row, all, holds, row};
 
 const ENGINE_NETWORK: &str = "each container has a network of its own, which the engine gives it";
-const OWN_USER: &str = "programs run as the user of the server";
+const OWN_USER: &str = "programs run as the user of the server, or as one of their namespace";
 const NO_NAMESPACES: &str = "programs share the machine with all others";
 const NO_DEVICES: &str = "nodes have no devices to give away";
 const ONLY_LABELS: &str = "nodes are chosen by nodeSelector, and copies are spread over them";

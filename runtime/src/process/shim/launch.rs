@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,8 +11,8 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 
 use crate::Container;
-use crate::process::environment;
 use crate::process::records::{self, PodRecord};
+use crate::process::{confined, environment};
 
 /// Why a program did not start.
 #[derive(Debug)]
@@ -37,6 +37,9 @@ pub(super) fn launch(record: &PodRecord, container: &Container, dir: &Path, ours
         reason,
         code: if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 },
     };
+    if record.user.is_some() {
+        return launch_confined(record, container, dir, ours, &words);
+    }
     let start_in = container.working_dir.as_ref().map_or_else(|| dir.join(records::WORK), Into::into);
     if let Err(error) = check_dir(&start_in) {
         return Err(not_started(format!("working directory {}: {}", start_in.display(), system_words(&error)), &error));
@@ -45,12 +48,45 @@ pub(super) fn launch(record: &PodRecord, container: &Container, dir: &Path, ours
     command.args(args).env_clear().envs(environment::of(record, container, dir, |name| env::var(name).ok()));
     command.current_dir(start_in).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A program inherits the signals held back here, so for the moment of its start none are. A request to end that comes just
-    // then ends the shim at once, and its programs are ended as those of a dead one.
+    spawn(&mut command, ours).map_err(|error| not_started(system_words(&error), &error))
+}
+
+/// A program inherits the signals held back here, so for the moment of its start none are. A request to end that comes just
+/// then ends the shim at once, and its programs are ended as those of a dead one.
+fn spawn(command: &mut Command, ours: &SigSet) -> io::Result<Child> {
     let _ = ours.thread_unblock();
     let started = command.spawn();
     let _ = ours.thread_block();
-    started.map_err(|error| not_started(system_words(&error), &error))
+    started
+}
+
+/// As [`launch`], by way of a process of ours that gives up what is the server's and becomes the program.
+fn launch_confined(record: &PodRecord, container: &Container, dir: &Path, ours: &SigSet, words: &[&String]) -> Result<Child, NotStarted> {
+    let program = words.first().map_or_else(String::new, |word| (*word).clone());
+    let failed = |error: io::Error| NotStarted { program: program.clone(), reason: system_words(&error), code: 126 };
+    let before =
+        confined::words(record, dir, container.working_dir.as_ref(), true).ok_or_else(|| failed(io::Error::other("it has no user")))?;
+    // By what runs, wherever that was moved since; with the words before the pod's directory, as `shim` of `conductor shim`.
+    let mut own: Vec<_> = env::args_os().skip(1).collect();
+    own.pop();
+    let mut command = Command::new("/proc/self/exe");
+    command.args(own).args(before).args(words).current_dir("/").process_group(0);
+    command.env_clear().envs(environment::of(record, container, dir, |_| None));
+    let (mut reasons, waits) = io::pipe().map_err(failed)?;
+    command.stdin(waits).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = spawn(&mut command, ours).map_err(failed)?;
+    // The command holds an end of the pipe too.
+    drop(command);
+    let mut said = Vec::new();
+    reasons.read_to_end(&mut said).map_err(failed)?;
+    match serde_json::from_slice::<confined::Reason>(&said) {
+        Ok(confined::Reason { code, words }) => {
+            let _ = child.wait();
+            Err(NotStarted { program, reason: words, code })
+        }
+        // Nothing is said by what has begun.
+        Err(_) => Ok(child),
+    }
 }
 
 fn check_dir(dir: &Path) -> io::Result<()> {
@@ -58,7 +94,7 @@ fn check_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// What the system says of an error, without Rust's number behind it.
-pub(super) fn system_words(error: &io::Error) -> String {
+pub(in crate::process) fn system_words(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => Errno::from_raw(number).desc().to_owned(),
         None => error.to_string(),
