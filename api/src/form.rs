@@ -1,14 +1,17 @@
 //! The outer form of an answer: indented for people who look at it, compressed for whoever takes a large one so.
 
 use std::io::Write as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT, VARY};
-use http::{HeaderValue, Request};
-use http_body::Body as _;
+use http::{HeaderMap, HeaderValue, Request};
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
@@ -20,7 +23,7 @@ const GZIP_BYTES_MIN: u64 = 128 * 1024;
 /// What the caller takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Form {
-    pretty: bool,
+    pub pretty: bool,
     gzip: bool,
 }
 
@@ -48,6 +51,10 @@ impl Form {
             return response;
         }
         let (mut parts, body) = response.into_parts();
+        if !pretty {
+            zipped_headers(&mut parts.headers);
+            return Response::from_parts(parts, Body::new(Zipped { body, encoder: Some(encoder()) }));
+        }
         let Ok(collected) = body.collect().await else { return Response::from_parts(parts, Body::empty()) };
         let mut bytes = collected.to_bytes().to_vec();
         if pretty && let Ok(value) = serde_json::from_slice::<Value>(&bytes) {
@@ -55,16 +62,63 @@ impl Form {
         }
         if gzip && let Some(zipped) = zipped(&bytes) {
             bytes = zipped;
-            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            parts.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+            zipped_headers(&mut parts.headers);
         }
         parts.headers.remove(CONTENT_LENGTH);
         Response::from_parts(parts, Body::from(bytes))
     }
 }
 
+fn zipped_headers(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.remove(CONTENT_LENGTH);
+}
+
+/// A body that is compressed piece by piece, as it is sent: a long one is never whole in memory.
+struct Zipped {
+    body: Body,
+    /// `None` once all is written.
+    encoder: Option<GzEncoder<Vec<u8>>>,
+}
+
+fn encoder() -> GzEncoder<Vec<u8>> {
+    GzEncoder::new(Vec::new(), Compression::fast())
+}
+
+impl http_body::Body for Zipped {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        while let Some(mut encoder) = this.encoder.take() {
+            let frame = match Pin::new(&mut this.body).poll_frame(context) {
+                Poll::Pending => {
+                    this.encoder = Some(encoder);
+                    return Poll::Pending;
+                }
+                Poll::Ready(frame) => frame.transpose()?,
+            };
+            let Some(frame) = frame else {
+                let rest = encoder.finish().map_err(axum::Error::new)?;
+                return Poll::Ready(Some(Ok(Frame::data(rest.into()))));
+            };
+            if let Some(bytes) = frame.data_ref() {
+                encoder.write_all(bytes).map_err(axum::Error::new)?;
+            }
+            let piece = std::mem::take(encoder.get_mut());
+            this.encoder = Some(encoder);
+            if !piece.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(piece.into()))));
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
 fn zipped(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    let mut encoder = encoder();
     encoder.write_all(bytes).ok()?;
     encoder.finish().ok()
 }

@@ -23,6 +23,7 @@ mod form;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod held;
 mod limits;
 mod object;
 mod openapi;

@@ -7,7 +7,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use model::metrics::Text;
 use model::{Kind, Source};
@@ -18,6 +20,8 @@ use crate::admission::{Aside, Notes};
 use crate::admit::Part;
 use crate::audit::{Attempt, Origin};
 use crate::form::Form;
+use crate::held;
+use crate::limits::{Charge, Principal, Taken};
 use crate::path::Place;
 use crate::query::Query;
 use crate::recorded::{self, Doing};
@@ -46,6 +50,8 @@ pub struct Call {
     /// What the connection lets be done with it: what an upgrade needs.
     pub extensions: http::Extensions,
     pub body: Bytes,
+    /// Who is charged for it; nobody where it is an administrator's.
+    pub principal: Option<Arc<Principal>>,
     /// What is told beside the answer.
     pub aside: Mutex<Aside>,
 }
@@ -59,6 +65,14 @@ impl Call {
     /// Adds to what is told beside the answer.
     pub fn tell(&self, add: impl FnOnce(&mut Aside)) {
         add(&mut self.aside.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Charges bytes that are about to be written. Errors: 429.
+    pub async fn charge(&self, bytes: usize) -> Result<Option<Charge>> {
+        match &self.principal {
+            Some(principal) => principal.charge(bytes).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The kind.
@@ -123,8 +137,9 @@ pub async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) ->
     task.await.unwrap_or_else(|_| answer::refusal(refusal_format, &Status::internal("the request could not be served")))
 }
 
-async fn serve_whole(server: Arc<Server>, request: Request<Body>) -> Response {
+async fn serve_whole(server: Arc<Server>, mut request: Request<Body>) -> Response {
     let (form, refusal_format) = (Form::of(&request), answer::format_of_refusal(request.headers()));
+    request.extensions_mut().insert(form);
     let (parts, mut body) = request.into_parts();
     let request = Request::from_parts(parts, ());
     let served = server.requests.begin(request.method(), request.headers());
@@ -146,7 +161,7 @@ async fn serve_whole(server: Arc<Server>, request: Request<Body>) -> Response {
     }
     server.requests.end(served, &told, &mut response);
     discard(body).await;
-    form.give(response).await
+    held::until_sent(form.give(response).await)
 }
 
 /// Takes in what an early answer left of a body: an HTTP/2 stream that is left with one is reset, and the reset may overtake the answer.
@@ -167,13 +182,8 @@ async fn discard(mut body: Body) {
 /// Serves a request; `told` becomes who asks and what for.
 async fn route(server: Arc<Server>, request: Request<()>, body: &mut Body, told: &mut Told) -> Result<Response> {
     let (parts, ()) = request.into_parts();
-    let asker = match parts.extensions.get::<Identity>() {
-        Some(Identity(user)) => user.clone(),
-        None => authenticate(&server, &parts.headers).await?,
-    };
+    let (asker, principal) = admitted(&server, &parts).await?;
     told.by = Some((asker.clone(), asker.clone()));
-    let shared = Arc::clone(&server);
-    let _in_flight = if asker.is_master() { None } else { Some(shared.load.take(&asker.name, shared.clock.now())?) };
     let user = impersonate(&server, asker.clone(), &parts.headers).await?;
     recorded::is_from(&asker, &user);
     told.by = Some((asker, user.clone()));
@@ -194,9 +204,12 @@ async fn route(server: Arc<Server>, request: Request<()>, body: &mut Body, told:
         return unknown(&registry, &place);
     };
     told.resource = Some((verb(&parts.method, &place, is_watch), place.group.clone(), named(&served, &place)));
-    let body = read(body).await?;
-    let mut call =
-        Call { server, user, served, place, query, headers: parts.headers, extensions: parts.extensions, body, aside: Mutex::default() };
+    let (body, _charge) = read(body, principal.as_deref()).await?;
+    let shared = Arc::clone(&server);
+    // Only now: what is waited for has no place, so whoever sends no body keeps none from the others.
+    let taken = principal.as_deref().map(|principal| shared.load.place(principal)).transpose()?;
+    let (headers, extensions, aside) = (parts.headers, parts.extensions, Mutex::default());
+    let mut call = Call { server, user, served, place, query, headers, extensions, body, principal, aside };
     for _ in 0..TRIES_MAX {
         call.tell(|aside| *aside = Aside::default());
         match dispatch(&call, &parts.method, is_watch).await {
@@ -219,11 +232,40 @@ async fn route(server: Arc<Server>, request: Request<()>, body: &mut Body, told:
                 if parts.method != Method::GET {
                     settle_after(&call).await;
                 }
+                hold(&call, &mut response, taken, is_watch)?;
                 return Ok(response);
             }
         }
     }
     Err(Status::redefined())
+}
+
+/// Who asks, and who is charged for it: the user, or the address where nobody is known. Errors: 401, 429.
+async fn admitted(server: &Server, parts: &Parts) -> Result<(User, Option<Arc<Principal>>)> {
+    let asker = match parts.extensions.get::<Identity>() {
+        Some(Identity(user)) => Ok(user.clone()),
+        None => authenticate(server, &parts.headers).await,
+    };
+    let known = asker.as_ref().ok().filter(|asker| asker.name != access::ANONYMOUS);
+    if known.is_some_and(User::is_master) {
+        return Ok((asker?, None));
+    }
+    let from = || parts.extensions.get::<Origin>().map(|Origin(from)| from.as_str()).unwrap_or_default();
+    let name = known.map_or_else(|| format!("address {}", from()), |asker| format!("user {}", asker.name));
+    let principal = server.load.admit(&name, server.clock.now())?;
+    Ok((asker?, Some(principal)))
+}
+
+/// An answer has its place until it is sent; one that goes on has one of another kind. Errors: 429.
+fn hold(call: &Call, response: &mut Response, taken: Option<Taken>, is_watch: bool) -> Result<()> {
+    let Some(principal) = &call.principal else { return Ok(()) };
+    let follows = call.place.subresource.as_deref() == Some("log") && call.query.is_true("follow");
+    if is_watch || follows {
+        held::place(response, principal.stream()?);
+    } else if let Some(taken) = taken {
+        held::place(response, taken);
+    }
+    Ok(())
 }
 
 /// Puts beside an answer what is told with it.
@@ -265,13 +307,20 @@ pub fn page_not_found() -> Response {
     answer::bytes(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", Bytes::from_static(b"404 page not found\n"))
 }
 
-async fn read(body: &mut Body) -> Result<Bytes> {
+/// Reads a body, which is charged before it is read. Errors: 400, 408, 413, 429.
+async fn read(body: &mut Body, principal: Option<&Principal>) -> Result<(Bytes, Option<Charge>)> {
+    let hint = body.size_hint();
+    let expected = hint.upper().and_then(|bytes| usize::try_from(bytes).ok()).map_or(BODY_BYTES_MAX, |bytes| bytes.min(BODY_BYTES_MAX));
+    let charge = match principal {
+        Some(principal) if expected > 0 => Some(principal.charge(expected).await?),
+        _ => None,
+    };
     let reading = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, BODY_BYTES_MAX).collect());
     let Ok(read) = reading.await else {
         return Err(Status::request_timeout(format!("the body did not come within {} seconds", BODY_TIME_MAX.as_secs())));
     };
     match read {
-        Ok(collected) => Ok(collected.to_bytes()),
+        Ok(collected) => Ok((collected.to_bytes(), charge)),
         Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(BODY_BYTES_MAX)),
         Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),
     }

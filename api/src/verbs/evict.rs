@@ -43,6 +43,7 @@ pub async fn evict(call: &Call) -> Result<Response> {
         headers,
         extensions: http::Extensions::new(),
         body: options.to_string().into(),
+        principal: call.principal.clone(),
         aside: Mutex::default(),
     };
     let deleted = delete(&deletion).await;

@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use store::{Entry, ListOptions};
 
 use crate::answer::{self, Accepted, Format, View};
+use crate::form::Form;
+use crate::held;
 use crate::object;
 use crate::query::{Query, not_a_number};
 use crate::requests::Shown;
@@ -166,7 +168,23 @@ pub async fn list(call: &Call) -> Result<Response> {
     if accepted.view != View::Metadata {
         chosen = call.shown_all(chosen).await?;
     }
-    Ok(respond_list(call, accepted, chosen, &metadata))
+    let charge = call.charge(cost(call, accepted, &chosen)).await?;
+    let mut response = respond_list(call, accepted, chosen, &metadata);
+    if let Some(charge) = charge {
+        held::bytes(&mut response, charge);
+    }
+    Ok(response)
+}
+
+/// What an answer with so many objects takes: as it is sent, a list of them and a piece; otherwise all of them, read and written.
+fn cost(call: &Call, accepted: Accepted, entries: &[Entry]) -> usize {
+    const READ_AND_WRITTEN: usize = 6;
+    let bytes: usize = entries.iter().map(|entry| entry.value.len()).sum();
+    let is_indented = call.extensions.get::<Form>().is_some_and(|form| form.pretty);
+    if (accepted.view, accepted.format, is_indented) == (View::Whole, Format::Json, false) {
+        return size_of_val(entries) + bytes.min(list_body::PIECE_BYTES_MIN);
+    }
+    bytes.saturating_mul(READ_AND_WRITTEN)
 }
 
 fn list_options(call: &Call) -> Result<(ListOptions, Option<usize>)> {
@@ -248,7 +266,7 @@ fn respond_list(call: &Call, accepted: Accepted, entries: Vec<Entry>, metadata: 
             table(accepted.meta, kind, &objects(), &metadata, include, true, call.server.clock.now())
         }
         View::Metadata => {
-            let items: Vec<Value> = objects().iter().map(|object| answer::metadata_only(accepted.meta, object)).collect();
+            let items: Vec<Value> = entries.iter().map(|entry| answer::metadata_only(accepted.meta, &call.served.read(entry))).collect();
             json!({"kind": "PartialObjectMetadataList", "apiVersion": accepted.meta, "metadata": metadata, "items": items})
         }
     };

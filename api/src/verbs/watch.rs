@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::read::Selection;
 use crate::answer::{Format, View, json, metadata_only};
+use crate::limits::Principal;
 use crate::query::not_a_number;
 use crate::registry::Served;
 use crate::serve::Call;
@@ -29,6 +30,13 @@ const LASTS_DEFAULT: Duration = Duration::from_secs(1_800);
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// Events that are ready go together, up to about so much.
 const PIECE_BYTES: usize = 64 << 10;
+/// What is there at the beginning goes in smaller pieces: a client that reads nothing has one of them.
+const INITIAL_PIECE_BYTES: usize = 16 << 10;
+/// What stands around an object in an event, about.
+const LINE_BYTES: usize = 64;
+/// So many objects are looked up first, and twice as many each time that they were sent.
+const INITIAL_OBJECTS: usize = 64;
+const INITIAL_OBJECTS_MAX: usize = 4_096;
 /// Between two pieces a watch rests so long for each watch there is: the more there are, the more events share the cost of a piece.
 const REST_EACH: Duration = Duration::from_micros(80);
 /// Shorter rests would save nothing.
@@ -66,14 +74,14 @@ pub async fn watch(call: &Call) -> Result<Response> {
     let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
     let (server, served) = (Arc::clone(&call.server), Arc::clone(&call.served));
     let (view, format, meta) = (accepted.view, accepted.format, accepted.meta);
-    let mut writer = Writer { server, served, selection, view, format, meta, include, headed: true };
+    let writer = Writer { server, served, selection, view, format, meta, include, headed: true };
     let bookmarks = call.query.is_true("allowWatchBookmarks");
     let prefix = object::prefix(kind, call.place.namespace.as_deref());
     let store = &call.server.store;
-    let (first, watch) = match version {
+    let (initial, watch) = match version {
         Some(version) if version > 0 && initial != Some(true) => match store.watch(&prefix, version).await {
-            Ok(watch) => (Vec::new(), watch),
-            Err(store::Error::Future { .. }) => (Vec::new(), stream::pending().boxed()),
+            Ok(watch) => (None, watch),
+            Err(store::Error::Future { .. }) => (None, stream::pending().boxed()),
             Err(error) => {
                 let mut line = Vec::new();
                 event(&mut line, accepted.format, "ERROR", &refusal(&error, version).to_value());
@@ -81,19 +89,19 @@ pub async fn watch(call: &Call) -> Result<Response> {
             }
         },
         _ => {
-            let page = store.list(ListOptions { prefix: prefix.clone(), ..ListOptions::default() }).await?;
-            let watch = store.watch(&prefix, page.revision).await?;
-            let entries = if initial == Some(false) { Vec::new() } else { writer.selection.of(call, page.entries).await? };
-            let entries = if view == View::Metadata { entries } else { call.shown_all(entries).await? };
-            (writer.initial(&entries, page.revision, bookmarks && (initial == Some(true) || version == Some(0))), watch)
+            let revision = store.revision();
+            let told = bookmarks && (initial == Some(true) || version == Some(0));
+            let limit = if initial == Some(false) { 0 } else { INITIAL_OBJECTS };
+            let options = ListOptions { prefix, limit: Some(limit), at: Some(revision), ..ListOptions::default() };
+            (Some(Initial { options, revision, told, entries: Vec::new().into_iter() }), stream::pending().boxed())
         }
     };
     let lasts = call.query.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
     let lasts = lasts.map_or(LASTS_DEFAULT, Duration::from_secs);
     let (deadline, watching) = (Instant::now() + lasts, Arc::clone(&call.server.watching));
-    let events = Events { writer, watch, bookmarks, deadline, rests_until: None, watching, done: false };
-    let first = stream::iter((!first.is_empty()).then(|| Bytes::from(first)));
-    Ok(streamed(accepted.format, first.chain(stream::unfold(events, Events::next)).boxed()))
+    let principal = call.principal.clone();
+    let events = Events { writer, initial, watch, bookmarks, deadline, rests_until: None, watching, principal, done: false };
+    Ok(streamed(accepted.format, stream::unfold(events, Events::next).boxed()))
 }
 
 fn check_options(call: &Call) -> Result<Option<bool>> {
@@ -146,19 +154,37 @@ fn event(out: &mut Vec<u8>, format: Format, event: &str, object: &Value) {
     out.extend_from_slice(b"}\n");
 }
 
+/// What is there when a watch begins, and was not sent yet. It is looked up as it is sent, so that nothing waits for a client that does
+/// not read; what changed meanwhile is told afterwards.
+struct Initial {
+    options: ListOptions,
+    revision: u64,
+    /// Whether its end is told.
+    told: bool,
+    entries: std::vec::IntoIter<Entry>,
+}
+
 /// A watch that goes on.
 struct Events {
     writer: Writer,
+    initial: Option<Initial>,
     watch: Watch,
     bookmarks: bool,
     deadline: Instant,
     rests_until: Option<Instant>,
     watching: Arc<()>,
+    /// Who is charged for what was not read yet.
+    principal: Option<Arc<Principal>>,
     done: bool,
 }
 
 impl Events {
     async fn next(mut self) -> Option<(Bytes, Self)> {
+        while let Some(initial) = self.initial.take() {
+            if let Some(piece) = self.begin(initial).await {
+                return Some((piece, self));
+            }
+        }
         let mut lines = Vec::new();
         while !self.done {
             if let Some(rested) = self.rests_until.take() {
@@ -179,10 +205,74 @@ impl Events {
             }
             if !lines.is_empty() {
                 self.rests_until = rest(Arc::strong_count(&self.watching)).map(|rest| Instant::now() + rest);
-                return Some((lines.into(), self));
+                let piece = self.charged(lines.len(), |_| lines).await;
+                return Some((piece, self));
             }
         }
         None
+    }
+
+    /// The next piece of what was there at the beginning, or none where all of it was sent.
+    async fn begin(&mut self, mut initial: Initial) -> Option<Bytes> {
+        let entries = match self.piece_of(&mut initial).await {
+            Ok(entries) => entries,
+            Err(status) => return Some(self.end(&status)),
+        };
+        if !entries.is_empty() {
+            self.initial = Some(initial);
+            let bytes = entries.iter().map(|entry| entry.value.len() + LINE_BYTES).sum();
+            return Some(self.charged(bytes, |writer| writer.initial(&entries)).await);
+        }
+        match self.writer.server.store.watch(&initial.options.prefix, initial.revision).await {
+            Ok(watch) => self.watch = watch,
+            Err(error) => return Some(self.end(&refusal(&error, initial.revision))),
+        }
+        initial.told.then(|| self.writer.bookmark(initial.revision, true).into())
+    }
+
+    /// Some of the objects, in the version of the kind; none where there are no more.
+    async fn piece_of(&mut self, initial: &mut Initial) -> Result<Vec<Entry>> {
+        let writer = &self.writer;
+        let (mut piece, mut bytes) = (Vec::new(), 0);
+        while bytes < INITIAL_PIECE_BYTES {
+            if initial.entries.len() == 0 {
+                if initial.options.limit == Some(0) || !piece.is_empty() {
+                    break;
+                }
+                let page = writer.server.store.list(initial.options.clone()).await.map_err(|error| refusal(&error, initial.revision))?;
+                let Some(last) = page.entries.last() else { break };
+                initial.options.after = Some(last.key.clone());
+                initial.options.limit = match page.remaining {
+                    0 => Some(0),
+                    _ => initial.options.limit.map(|limit| (limit * 2).min(INITIAL_OBJECTS_MAX)),
+                };
+                initial.entries = writer.chosen(page.entries).await?.into_iter();
+                continue;
+            }
+            if let Some(entry) = initial.entries.next() {
+                bytes += entry.value.len();
+                piece.push(entry);
+            }
+        }
+        Ok(piece)
+    }
+
+    /// What is written for somebody who is charged for it, as soon as they have so many bytes to spend; where they do not read what
+    /// waits for them, the watch ends.
+    async fn charged(&mut self, bytes: usize, write: impl FnOnce(&mut Writer) -> Vec<u8>) -> Bytes {
+        let Some(principal) = self.principal.clone() else { return write(&mut self.writer).into() };
+        match principal.charge(bytes).await {
+            Ok(charge) => charge.of(write(&mut self.writer)),
+            Err(status) => self.end(&status),
+        }
+    }
+
+    /// The last thing that a watch tells.
+    fn end(&mut self, status: &Status) -> Bytes {
+        (self.done, self.initial) = (true, None);
+        let mut line = Vec::new();
+        event(&mut line, self.writer.format, "ERROR", &status.to_value());
+        line.into()
     }
 
     async fn receive(&mut self, batch: Option<store::Result<Batch>>, lines: &mut Vec<u8>) {
@@ -212,15 +302,21 @@ fn rest(watches: usize) -> Option<Duration> {
 }
 
 impl Writer {
-    fn initial(&mut self, entries: &[Entry], revision: u64, end: bool) -> Vec<u8> {
+    fn initial(&mut self, entries: &[Entry]) -> Vec<u8> {
         let mut lines = Vec::new();
         for entry in entries {
             self.line(&mut lines, "ADDED", entry);
         }
-        if end {
-            lines.extend(self.bookmark(revision, true));
-        }
         lines
+    }
+
+    /// Those of some entries that are asked for, in the version of the kind. Errors: a webhook that converts them failed.
+    async fn chosen(&self, entries: Vec<Entry>) -> Result<Vec<Entry>> {
+        let shown = async |entries| conversion::shown(&self.server, &self.served, entries).await;
+        let inside = self.selection.looks_inside();
+        let mut entries = if inside { shown(entries).await? } else { entries };
+        entries.retain(|entry| self.chooses(entry));
+        if inside || self.view == View::Metadata || !conversion::is_needed(&self.served) { Ok(entries) } else { shown(entries).await }
     }
 
     /// Writes events, in the version of the kind. Errors: a webhook that converts them failed.

@@ -5,6 +5,7 @@ mod access;
 mod addressed;
 mod admission;
 mod batch;
+mod charged;
 mod conversion;
 mod crud;
 mod definitions;

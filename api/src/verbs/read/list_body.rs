@@ -14,7 +14,7 @@ use store::Entry;
 use crate::registry::Served;
 
 /// A piece ends with the object that makes it this long, in bytes.
-const PIECE_BYTES_MIN: usize = 256 * 1024;
+pub const PIECE_BYTES_MIN: usize = 256 * 1024;
 
 /// The rest of a list: what is written already, and what is to be.
 pub struct ListBody {
