@@ -4,6 +4,7 @@
 //! selectors, patches, metadata, rights) and `control` (rollout, placement, pods, routing, credentials).
 
 pub mod admission;
+pub mod batch;
 pub mod credentials;
 pub mod definition;
 pub mod duplicates;

@@ -4,12 +4,14 @@
 mod access;
 mod admission;
 mod backup;
+mod batch;
 mod clients;
 mod command_line;
 mod crashes;
 mod docker;
 mod docker_registry;
 mod doctor;
+
 mod kubectl;
 mod kubectl_streams;
 mod load;

@@ -3,8 +3,10 @@
 mod accounts;
 mod aggregation;
 mod back_off;
+mod batch;
 mod expiry;
 mod garbage;
+
 mod namespaces;
 mod placement;
 mod service;
@@ -48,6 +50,7 @@ pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken)
         tokio::spawn(namespaces::run(client.clone(), Arc::clone(&clock), stop.clone())),
         tokio::spawn(accounts::run(client.clone(), Arc::clone(&clock), stop.clone())),
         tokio::spawn(aggregation::run(client.clone(), Arc::clone(&clock), stop.clone())),
+        tokio::spawn(batch::run(client.clone(), Arc::clone(&clock), stop.clone())),
         tokio::spawn(expiry::run(client, clock, stop)),
     ];
     join_all(tasks).await;

@@ -30,7 +30,8 @@ pub(super) fn job_change(before: &Value, after: &Value) -> Vec<Problem> {
     }
     let changed = fields.into_iter().filter(|field| old[*field] != new[*field]);
     let mut found: Vec<Problem> = changed.map(|field| immutable(&format!("spec.{field}"), &new[field])).collect();
-    if template_to_keep(before) != template_to_keep(after) {
+    let not_started = old["suspend"] == true && before["status"]["startTime"].is_null();
+    if template_to_keep(before, not_started) != template_to_keep(after, not_started) {
         found.push(immutable("spec.template", &new["template"]));
     }
     found.extend(pod::fields::refusals_of_change(&template(before)["spec"], &template(after)["spec"], JOB_TEMPLATE));
@@ -38,9 +39,8 @@ pub(super) fn job_change(before: &Value, after: &Value) -> Vec<Problem> {
 }
 
 /// What of a template stays: all, but for what says where pods go while none was started.
-fn template_to_keep(object: &Value) -> Value {
+fn template_to_keep(object: &Value, not_started: bool) -> Value {
     let mut template = object["spec"]["template"].clone();
-    let not_started = object["spec"]["suspend"] == true && object["status"]["startTime"].is_null();
     if let (true, Some(spec)) = (not_started, template["spec"].as_object_mut()) {
         for field in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
             spec.shift_remove(field);
@@ -325,6 +325,8 @@ mod tests {
         let mut other = object.clone();
         other["spec"]["parallelism"] = json!(3);
         assert_eq!(job_change(&object, &other), []);
+        other["spec"]["suspend"] = json!(true);
+        assert_eq!((job_change(&object, &other), job_change(&other, &object)), (vec![], vec![]));
         other["spec"]["template"]["spec"]["containers"][0]["image"] = json!("a:2");
         other["spec"]["completions"] = json!(2);
         let found = job_change(&object, &other);
