@@ -93,8 +93,7 @@ async fn pods_of(client: &Client, job: &Job) -> Result<Vec<Pod>> {
 
 /// The name and uid of the Job that controls a pod.
 fn controller_of(pod: &Pod) -> Option<(String, String)> {
-    let owners = pod.owner_references().iter();
-    let job = owners.filter(|owner| owner.kind == "Job" && owner.controller == Some(true)).next()?;
+    let job = pod.owner_references().iter().find(|owner| owner.kind == "Job" && owner.controller == Some(true))?;
     Some((job.name.clone(), job.uid.clone()))
 }
 

@@ -159,7 +159,8 @@ fn jobs_end_as_their_specs_say() {
             {"action": action, "onExitCodes": {"operator": "In", "values": [42]}}]}, "podReplacementPolicy": "Failed"})
     };
     type Code = fn(Option<i32>, usize) -> i32;
-    let cases: [(&str, Value, Code, (&str, i64, i64)); 11] = [
+    type Case = (&'static str, Value, Code, (&'static str, i64, i64));
+    let cases: [Case; 11] = [
         ("one", json!({"completions": 1}), |_, _| 0, ("Complete CompletionsReached", 1, 0)),
         ("many at a time", json!({"completions": 7, "parallelism": 3}), |_, _| 0, ("Complete CompletionsReached", 7, 0)),
         ("a queue", json!({"parallelism": 3}), |_, _| 0, ("Complete CompletionsReached", 3, 0)),
