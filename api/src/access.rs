@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 pub use account_tokens::{AccountKey, NotAKey};
 pub use authenticate::authenticate;
-pub use authorize::{authorize, authorize_path, verb};
+pub use authorize::{authorize, authorize_path, decide, verb};
 pub use default_roles::make as make_default_roles;
 pub use grants::check as check_grant;
 pub use impersonate::impersonate;

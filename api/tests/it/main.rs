@@ -11,6 +11,7 @@ mod crud;
 mod definitions;
 mod forms;
 mod outlives;
+mod ownership;
 mod patches;
 mod placed;
 mod pod_security;
