@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 
 fn serve(flags: settings::Flags) -> ExitCode {
     // What is run as Pods would inherit it.
-    if let Err(error) = runtime::process::program::close_inherited() {
+    if let Err(error) = runtime::process::program::close_inherited(serve::systemd::handed()) {
         return fail(&format!("cannot close what was open: {error}"));
     }
     let tokio = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

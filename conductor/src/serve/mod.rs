@@ -13,7 +13,7 @@ mod metrics;
 mod names;
 pub mod pki;
 mod reload;
-mod systemd;
+pub mod systemd;
 mod timed;
 mod webhooks;
 pub mod wiring;

@@ -51,6 +51,13 @@ fn address(socket: &str) -> Result<(UnixDatagram, UnixAddress)> {
     Ok((UnixDatagram::unbound().context("cannot make a socket for systemd")?, address))
 }
 
+/// How many descriptors after the standard ones were handed to this process, as sd_listen_fds(3) says.
+pub fn handed() -> u16 {
+    let said = |name: &str| std::env::var(name).ok();
+    let is_ours = said("LISTEN_PID").is_some_and(|pid| pid == std::process::id().to_string());
+    said("LISTEN_FDS").filter(|_| is_ours).and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
 /// The listeners that systemd holds, by the names that its socket units give them.
 pub struct Handed {
     held: ListenFd,

@@ -103,17 +103,20 @@ fn confine(confined: &Confined, kept: Option<&File>) -> Result<(), Reason> {
         let words = |error: io::Error| format!("it cannot be confined to its namespace: {what}: {}", system_words(&error));
         done.map_err(|error| Reason { code: 126, words: words(error) })
     };
-    step("close what is open", close_others(kept.map(|file| file.as_raw_fd())))?;
+    step("close what is open", close_others(FIRST_OTHER, kept.map(|file| file.as_raw_fd())))?;
     step("give it a /tmp of its own", own_view(&confined.own_dir))?;
     step("bound its processes", bound())?;
     step("run it as the user of the namespace", become_user(confined.user))?;
     step("take new privileges from it", prctl::set_no_new_privs().map_err(io::Error::from))
 }
 
-/// Closes every descriptor above the standard ones but `kept`.
-pub(super) fn close_others(kept: Option<i32>) -> io::Result<()> {
+/// The first descriptor that is none of the standard ones.
+pub(super) const FIRST_OTHER: i32 = 3;
+
+/// Closes every descriptor from `first` on but `kept`.
+pub(super) fn close_others(first: i32, kept: Option<i32>) -> io::Result<()> {
     let open = fs::read_dir("/proc/self/fd")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    let open: Vec<i32> = open.filter(|number| *number > 2 && Some(*number) != kept).collect();
+    let open: Vec<i32> = open.filter(|number| *number >= first && Some(*number) != kept).collect();
     for number in open {
         // The one that the list was read from is closed already.
         let _ = close(number);

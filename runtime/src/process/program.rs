@@ -29,9 +29,10 @@ pub fn run(words: &[OsString]) -> ExitCode {
     }
 }
 
-/// Closes what whoever started this program had open beside the standard streams. For the beginning, before anything is opened.
-pub fn close_inherited() -> io::Result<()> {
-    confined::close_others(None)
+/// Closes what whoever started this program had open beside the standard streams and `handed` descriptors after them, which were
+/// meant for it. For the beginning, before anything is opened.
+pub fn close_inherited(handed: u16) -> io::Result<()> {
+    confined::close_others(confined::FIRST_OTHER + i32::from(handed), None)
 }
 
 fn fail(why: &dyn Display, code: u8) -> ExitCode {

@@ -101,7 +101,7 @@ enum Source {
 impl Shim {
     fn begin(pod_dir: &Path) -> io::Result<Self> {
         // What whoever started the server had open is none of ours, nor of our programs.
-        confined::close_others(None)?;
+        confined::close_others(confined::FIRST_OTHER, None)?;
         let dir = fs::canonicalize(pod_dir)?;
         // The socket is bound by a short name: the system takes no more than 108 bytes.
         env::set_current_dir(&dir)?;
