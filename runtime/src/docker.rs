@@ -10,6 +10,7 @@
 //! Containers have a network each; those of one pod do not share one.
 
 mod asked;
+mod attach;
 mod engine;
 mod exec;
 mod fault;
@@ -115,13 +116,13 @@ impl Docker {
         Ok(Self { pods, watching, _lock: lock })
     }
 
-    /// The engine's name of a container that runs, in which `command` is to be run.
-    fn running(&self, uid: &str, container: &str, command: &[String]) -> Result<String> {
+    /// The engine's name of a container that runs. `tried` is what is to be done with it.
+    fn running(&self, uid: &str, container: &str, tried: impl FnOnce() -> String) -> Result<String> {
         let sandbox = self.find(uid)?;
         let (_, state) = sandbox.container(container)?;
         let runs = matches!(state.phase, ContainerPhase::Running { .. });
         sandbox.run(container, state.starts).filter(|_| runs).ok_or_else(|| {
-            let tried = format!("run {command:?} in container {container}");
+            let tried = format!("{} container {container}", tried());
             Error::Failed { tried, reason: "the container does not run".to_owned() }
         })
     }
@@ -236,7 +237,7 @@ impl Runtime for Docker {
     }
 
     async fn exec(&self, uid: &str, container: &str, command: &[String], patience: Duration) -> Result<ExecAnswer> {
-        let id = self.running(uid, container, command)?;
+        let id = self.running(uid, container, || format!("run {command:?} in"))?;
         exec::run(&self.pods.engine, &id, container, command, patience).await
     }
 
@@ -245,8 +246,14 @@ impl Runtime for Docker {
     }
 
     async fn open(&self, uid: &str, container: &str, options: ExecOptions) -> Result<Session> {
-        let id = self.running(uid, container, &options.command)?;
+        let id = self.running(uid, container, || format!("run {:?} in", options.command))?;
         session::open(&self.pods.engine, &id, container, &options).await
+    }
+
+    async fn attach(&self, uid: &str, container: &str, stdin: bool) -> Result<Session> {
+        let id = self.running(uid, container, || "attach to".to_owned())?;
+        let (spec, _) = self.find(uid)?.container(container).map(|(spec, state)| (spec.clone(), state))?;
+        attach::open(&self.pods.engine, &id, &spec, stdin).await
     }
 
     async fn probe(&self, uid: &str, container: &str, check: &Check, patience: Duration) -> Result<ProbeAnswer> {

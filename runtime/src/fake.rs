@@ -3,6 +3,7 @@
 //! Everything happens within the call that asks for it, and time is a counter unless the test hands in a clock, so the same
 //! calls always give the same answers. A clone is the same runtime: a test keeps one and hands the other out.
 
+mod attach;
 mod follower;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,7 @@ use crate::probe;
 use crate::session::{ExecOptions, Input, Output, Session};
 use crate::{
     Check, Container, ContainerPhase, ContainerState, Credential, Error, ExecAnswer, Exit, ImageTrouble, LogOptions, Pod, PodState,
-    ProbeAnswer, Result, Runtime, Usage,
+    ProbeAnswer, Result, Runtime, Stdin, Usage,
 };
 
 use follower::Follower;
@@ -391,6 +392,19 @@ impl Runtime for Fake {
             let _ = says.send(Output::Ended(answer.code)).await;
         });
         Ok(session)
+    }
+
+    async fn attach(&self, uid: &str, container: &str, stdin: bool) -> Result<Session> {
+        let (_, spec) = self.shared.state().spec(uid, container)?;
+        if !matches!(self.shared.state().find(uid, container)?.1.phase, ContainerPhase::Running { .. }) {
+            return Err(Error::Failed {
+                tried: format!("attach to container {container}"),
+                reason: "the container does not run".to_owned(),
+            });
+        }
+        let written = self.logs(uid, container, LogOptions { follow: true, tail: Some(0), ..LogOptions::default() }).await?;
+        let stdin = if stdin { spec.stdin } else { Stdin::Empty };
+        Ok(attach::open(self.clone(), (uid, container), stdin, written))
     }
 
     async fn probe(&self, uid: &str, container: &str, check: &Check, patience: Duration) -> Result<ProbeAnswer> {

@@ -100,9 +100,24 @@ pub struct Container {
     /// Whether its programs have a terminal.
     #[serde(default)]
     pub has_terminal: bool,
+    /// What it reads.
+    #[serde(default)]
+    pub stdin: Stdin,
     /// The signal that asks it to end, where that is not the one that its image names: `SIGUSR1`.
     #[serde(default)]
     pub stop_signal: Option<String>,
+}
+
+/// The standard input of a container's program.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdin {
+    /// At its end from the start.
+    #[default]
+    Empty,
+    /// Open for whoever attaches, until the program ends.
+    Open,
+    /// Open until the first who attached with something to say has said it or left.
+    Once,
 }
 
 /// The most that a container may use.
@@ -289,6 +304,13 @@ pub trait Runtime: Send + Sync + 'static {
         let tried = format!("run {:?} in container {container} of pod {uid}", options.command);
         Err(Error::Failed { tried, reason: format!("the runtime {} lets nobody talk to programs", self.name()) })
     }
+
+    /// Lets the caller hear what a container that runs writes from now on and, with `stdin`, say what it reads. What is said to one
+    /// whose input is [`Stdin::Empty`] is passed over. The session ends with the container's run, without [`Output::Ended`]: how it
+    /// ended is its state. It ends as well after [`Input::End`] where the input stays [`Stdin::Open`]. Dropping it ends nothing but
+    /// the input of a container that has [`Stdin::Once`].
+    /// Errors: [`Error::NoSuchPod`], [`Error::NoSuchContainer`], [`Error::Failed`] for one that does not run.
+    async fn attach(&self, uid: &str, container: &str, stdin: bool) -> Result<Session>;
 
     /// Tries a check against a container once, at most `patience` long. A failed check is an answer, not an error.
     async fn probe(&self, uid: &str, container: &str, check: &Check, patience: Duration) -> Result<ProbeAnswer>;

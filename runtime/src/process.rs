@@ -8,6 +8,7 @@
 //! What must survive us rests in the pod's directory (`records`); what must survive a shim does too. A dead shim's programs
 //! are ended, not adopted: nobody reads their output any more, and nobody would learn how they end.
 
+mod attach;
 mod burial;
 mod clock;
 mod confined;
@@ -194,7 +195,7 @@ impl Runtime for Process {
 
     async fn exec(&self, uid: &str, container: &str, command: &[String], patience: Duration) -> Result<ExecAnswer> {
         let sandbox = self.find(uid)?;
-        let spec = running(&sandbox, container, command)?;
+        let spec = running(&sandbox, container, || format!("run {command:?} in"))?;
         exec::run(&sandbox.record, spec, &sandbox.dir, &self.pods.shim_command, command, patience).await
     }
 
@@ -205,8 +206,16 @@ impl Runtime for Process {
 
     async fn open(&self, uid: &str, container: &str, options: ExecOptions) -> Result<Session> {
         let sandbox = self.find(uid)?;
-        let spec = running(&sandbox, container, &options.command)?;
+        let spec = running(&sandbox, container, || format!("run {:?} in", options.command))?;
         exec::open(&sandbox.record, spec, &sandbox.dir, &self.pods.shim_command, &options)
+    }
+
+    async fn attach(&self, uid: &str, container: &str, stdin: bool) -> Result<Session> {
+        let sandbox = self.find(uid)?;
+        let spec = running(&sandbox, container, || "attach to".to_owned())?;
+        let from_now_on = LogOptions { follow: true, tail: Some(0), ..LogOptions::default() };
+        let written = self.logs(uid, container, from_now_on).await?;
+        Ok(attach::open(&sandbox, spec, written, stdin).await)
     }
 
     async fn probe(&self, uid: &str, container: &str, check: &Check, patience: Duration) -> Result<ProbeAnswer> {
@@ -288,13 +297,13 @@ fn user_of(dir: &Path, namespace: &str) -> Result<u32> {
     users::of(dir, namespace).map_err(|error| Error::Failed { tried, reason: error.to_string() })
 }
 
-/// A container in which a program can be run.
-fn running<'a>(sandbox: &'a Sandbox, container: &str, command: &[String]) -> Result<&'a Container> {
+/// A container that runs. `tried` is what is to be done with it.
+fn running<'a>(sandbox: &'a Sandbox, container: &str, tried: impl FnOnce() -> String) -> Result<&'a Container> {
     let (spec, state) = sandbox.container(container)?;
     if matches!(state.phase, ContainerPhase::Running { .. }) {
         return Ok(spec);
     }
-    let tried = format!("run {command:?} in container {container}");
+    let tried = format!("{} container {container}", tried());
     Err(Error::Failed { tried, reason: "the container does not run".to_owned() })
 }
 

@@ -44,7 +44,8 @@ pub enum Output {
     Ended(i32),
 }
 
-/// A program that runs, until it ends or this is dropped, which ends it with all that it started.
+/// A program that runs, until it ends or this is dropped, which ends it with all that it started; or a container's own program,
+/// which runs on.
 #[derive(Debug)]
 pub struct Session {
     /// What it is told.

@@ -1,4 +1,4 @@
-//! kubectl talks to what runs: exec, cp, attach, port-forward, and eviction.
+//! kubectl talks to what runs: exec, cp, attach, run, port-forward, and eviction.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -99,4 +99,37 @@ fn what_a_container_writes_is_watched_and_an_evicted_pod_goes() {
     kubectl.good("create --raw /api/v1/namespaces/default/pods/clock/eviction -f eviction.json", "Success");
     kubectl.good("wait --for=delete pod/clock --timeout=30s", "");
     kubectl.bad("get pod clock", "not found");
+}
+
+#[test]
+fn what_is_typed_reaches_a_container_and_is_its_end_where_the_pod_says_so() {
+    let Some(path) = kubectl() else { return };
+    let mut kubectl = Kubectl { path, server: Server::start() };
+    let run =
+        r#"run once -i --rm --quiet --restart=Never --image=none --overrides={"spec":{"runtimeClassName":"process"}} --command -- cat"#;
+    let (out, err, code) = fed(&kubectl, run, b"typed\nand no end of line");
+    assert_eq!((String::from_utf8_lossy(&out).as_ref(), code), ("typed\nand no end of line", Some(0)), "{err}\n{}", kubectl.server.log());
+    kubectl.bad("get pod once", "not found");
+    kubectl.write(
+        "pod.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: echo}\nspec: {terminationGracePeriodSeconds: 0, containers: [\
+         {name: echo, stdin: true, command: [sh, -c, 'while read line; do echo heard $line; done']}, {name: deaf, command: [sh, -c, 'cat; echo at its end; sleep 1000']}]}\n",
+    );
+    kubectl.good("apply -f pod.yaml", "created");
+    kubectl.good("wait --for=condition=Ready pod/echo --timeout=30s", "condition met");
+    let hear = |kubectl: &Kubectl, word: &str| {
+        let mut child = kubectl.command("attach -i echo -c echo").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(format!("{word}\n").as_bytes()).unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, format!("heard {word}\n"));
+        drop(stdin);
+        assert!(child.wait().unwrap().success());
+    };
+    hear(&kubectl, "one");
+    kubectl.server.crash_and_start();
+    hear(&kubectl, "two");
+    assert!(!kubectl.good("get pod echo -o jsonpath={.status.containerStatuses[*].restartCount}", "0 0").contains('1'));
+    kubectl.good("logs echo -c deaf", "at its end");
 }

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 use logic::pod::{Allocatable, Trouble, expand};
 use logic::pod_security::{Bar, Level, Mode};
-use runtime::{Check, Limits, PullPolicy, RunsAs, Runtime};
+use runtime::{Check, Limits, PullPolicy, RunsAs, Runtime, Stdin};
 
 use super::{Shared, confinement};
 
@@ -48,6 +48,7 @@ pub async fn wanted(shared: &Shared, pod: &Pod, runtime: &Arc<dyn Runtime>) -> R
             confinement: confinement::confinement(&spec, container),
             names: confinement::names(&spec),
             has_terminal: container.tty == Some(true),
+            stdin: stdin(container),
             stop_signal: container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone()),
             env,
         });
@@ -74,6 +75,15 @@ fn pull_policy(container: &Container) -> PullPolicy {
         Some("Always") => PullPolicy::Always,
         Some("Never") => PullPolicy::Never,
         _ => PullPolicy::IfNotPresent,
+    }
+}
+
+/// What the program reads; `stdinOnce` means nothing without `stdin`.
+fn stdin(container: &Container) -> Stdin {
+    match (container.stdin, container.stdin_once) {
+        (Some(true), Some(true)) => Stdin::Once,
+        (Some(true), _) => Stdin::Open,
+        _ => Stdin::Empty,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding};
 
 use crate::docker::records::Record;
-use crate::{Container, Rule};
+use crate::{Container, Rule, Stdin};
 
 /// Which server of ours a container belongs to: that of one data directory.
 pub(super) const SERVER: &str = "dev.conductor.server";
@@ -38,6 +38,8 @@ pub(super) fn body(server: &str, record: &Record, container: &Container, attempt
         hostname: container.names.hostname.clone().or_else(|| Some(record.pod.name.clone()).filter(|name| is_label(name))),
         user,
         tty: container.has_terminal.then_some(true),
+        open_stdin: (container.stdin != Stdin::Empty).then_some(true),
+        stdin_once: (container.stdin == Stdin::Once).then_some(true),
         stop_signal: container.stop_signal.clone(),
         entrypoint: some(&container.command),
         cmd: some(&container.args),

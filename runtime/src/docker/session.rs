@@ -15,7 +15,7 @@ use crate::docker::exec;
 use crate::{ExecOptions, Input, Output, Result, Session};
 
 /// The program's words, as the engine carries them.
-type Words = Pin<Box<dyn Stream<Item = std::result::Result<LogOutput, bollard::errors::Error>> + Send>>;
+pub(super) type Words = Pin<Box<dyn Stream<Item = std::result::Result<LogOutput, bollard::errors::Error>> + Send>>;
 
 /// Runs a program in the container `id`, called `container`.
 pub(super) async fn open(engine: &Arc<Engine>, id: &str, container: &str, options: &ExecOptions) -> Result<Session> {
@@ -110,7 +110,7 @@ impl Talk {
     }
 }
 
-fn output_of(word: LogOutput) -> Output {
+pub(super) fn output_of(word: LogOutput) -> Output {
     match word {
         LogOutput::StdErr { message } => Output::Err(message),
         LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => Output::Out(message),

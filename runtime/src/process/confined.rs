@@ -43,8 +43,8 @@ pub(super) struct Confined {
     own_dir: PathBuf,
     /// Where it starts.
     start_in: Option<String>,
-    /// Whether standard input is a pipe to whoever waits for the reason why it could not be started.
-    is_awaited: bool,
+    /// What it reads, where standard input is at first a pipe to whoever waits for the reason why it could not be started.
+    awaited_then: Option<PathBuf>,
 }
 
 /// Why a program could not be started.
@@ -56,8 +56,9 @@ pub(super) struct Reason {
 }
 
 /// The words behind a shim's own that start a program in a container, where its pod is confined.
-pub(super) fn words(record: &PodRecord, dir: &Path, start_in: Option<&String>, is_awaited: bool) -> Option<[String; 2]> {
-    let confined = Confined { user: record.user?, own_dir: dir.join(records::WORK), start_in: start_in.cloned(), is_awaited };
+pub(super) fn words(record: &PodRecord, dir: &Path, start_in: Option<&String>, awaited_then: Option<&Path>) -> Option<[String; 2]> {
+    let (start_in, awaited_then) = (start_in.cloned(), awaited_then.map(Path::to_owned));
+    let confined = Confined { user: record.user?, own_dir: dir.join(records::WORK), start_in, awaited_then };
     Some([WORD.to_owned(), serde_json::to_string(&confined).ok()?])
 }
 
@@ -66,7 +67,7 @@ pub(super) fn run(words: &[OsString]) -> io::Result<Infallible> {
     let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "expected what a program is confined to, and a program");
     let [confined, program, args @ ..] = words else { return Err(invalid()) };
     let confined: Confined = serde_json::from_str(confined.to_str().ok_or_else(invalid)?)?;
-    let mut awaited = if confined.is_awaited { Some(take_stdin()?) } else { None };
+    let mut awaited = confined.awaited_then.as_deref().map(take_stdin).transpose()?;
     let reason = begin(&confined, program, args, awaited.as_ref());
     if let Some(pipe) = &mut awaited {
         pipe.write_all(&serde_json::to_vec(&reason)?)?;
@@ -74,11 +75,11 @@ pub(super) fn run(words: &[OsString]) -> io::Result<Infallible> {
     Err(io::Error::other(format!("cannot start {}: {}", program.to_string_lossy(), reason.words)))
 }
 
-/// The pipe that is standard input, which is empty from then on.
-fn take_stdin() -> io::Result<File> {
+/// The pipe that is standard input, which is the file `then` from then on.
+fn take_stdin(then: &Path) -> io::Result<File> {
     // The copy is closed when the program begins, which tells whoever waits that it did.
     let pipe = io::stdin().as_fd().try_clone_to_owned()?;
-    dup2_stdin(File::open("/dev/null")?)?;
+    dup2_stdin(File::open(then)?)?;
     Ok(File::from(pipe))
 }
 

@@ -77,7 +77,7 @@ pub(super) fn open(
 
 /// The words that start a program where its pod is confined, or else the program's own.
 fn confine(record: &PodRecord, container: &Container, dir: &Path, shim_command: &[String], words: &[String]) -> Vec<String> {
-    match confined::words(record, dir, container.working_dir.as_ref(), false) {
+    match confined::words(record, dir, container.working_dir.as_ref(), None) {
         Some(before) => shim_command.iter().chain(&before).chain(words).cloned().collect(),
         None => words.to_vec(),
     }

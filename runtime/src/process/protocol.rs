@@ -27,6 +27,8 @@ pub(super) enum Request {
     Start { container: String },
     /// End a container; answered when it has ended.
     Stop { container: String, grace_ms: u64 },
+    /// Leave the writing end of a container's standard input to the caller alone.
+    TakeInput { container: String },
     /// End all and go; answered when all has ended.
     Shutdown,
 }
@@ -36,6 +38,7 @@ impl fmt::Display for Request {
         match self {
             Self::Start { container } => write!(f, "start container {container}"),
             Self::Stop { container, .. } => write!(f, "stop container {container}"),
+            Self::TakeInput { container } => write!(f, "take the standard input of container {container}"),
             Self::Shutdown => f.write_str("shut down"),
         }
     }

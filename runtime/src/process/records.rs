@@ -9,6 +9,7 @@
 //!       work/               where containers start that name no directory
 //!       web.run.json        the last start of `web`
 //!       web.exit.json       the last end of `web`
+//!       web.stdin           a pipe that `web` reads, while it runs and has an input that can be attached to
 //!       web.3.log           what its third run wrote; web.3.log.1 is the older part
 //! ```
 //!
@@ -79,6 +80,11 @@ pub(super) fn run_file(dir: &Path, container: &str) -> PathBuf {
 /// Where a container's last end is recorded.
 pub(super) fn exit_file(dir: &Path, container: &str) -> PathBuf {
     dir.join(format!("{container}.exit.json"))
+}
+
+/// The pipe that a container reads.
+pub(super) fn input_file(dir: &Path, container: &str) -> PathBuf {
+    dir.join(format!("{container}.stdin"))
 }
 
 /// Where a run's output is, the newer part.

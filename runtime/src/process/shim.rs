@@ -6,6 +6,7 @@
 
 mod client;
 mod container;
+mod input;
 pub(super) mod launch;
 mod log_file;
 mod output;
@@ -233,6 +234,7 @@ impl Shim {
                 self.waiting.push(Waiting { client, call: call.id, container: Some(at) });
                 false
             }),
+            Request::TakeInput { container } => self.take_input(&container),
             Request::Shutdown => {
                 self.end(Duration::ZERO);
                 self.waiting.push(Waiting { client, call: call.id, container: None });
@@ -258,6 +260,11 @@ impl Shim {
         self.is_bereaved = true;
         let Some(container) = self.containers.get_mut(at) else { return Ok(true) };
         container.start(&self.record, &self.ours).map(|()| true)
+    }
+
+    fn take_input(&mut self, name: &str) -> Result<bool, Failure> {
+        let at = self.find(name)?;
+        self.containers.get_mut(at).map_or(Ok(true), |container| container.take_input().map(|()| true))
     }
 
     fn stop(&mut self, at: usize, grace: Duration) {

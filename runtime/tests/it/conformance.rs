@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use runtime::{Check, Container, ContainerPhase, Error, ExecOptions, LogOptions, Output, Pod, Port, ProbeAnswer, Runtime};
+use runtime::{
+    Check, Container, ContainerPhase, Error, ExecOptions, Input, LogOptions, Output, Pod, Port, ProbeAnswer, Runtime, Session, Stdin,
+};
 use tokio::time::timeout;
 
 use crate::subject::{Subject, eventually, exit, pod, port, state};
@@ -63,6 +65,9 @@ suite! {
     a_container_that_does_not_run_passes_no_probe,
     a_program_run_inside_tells_its_code_and_output,
     a_program_that_is_talked_to_says_what_it_says_and_then_how_it_ended,
+    an_open_input_takes_what_is_typed_and_stays_open,
+    an_input_that_is_open_once_ends_with_the_first_who_attached,
+    what_is_typed_at_a_container_without_input_is_passed_over,
     what_a_container_uses_is_told_while_it_runs,
 }
 
@@ -407,6 +412,84 @@ async fn a_program_that_is_talked_to_says_what_it_says_and_then_how_it_ended(sub
     runtime.stop(&uid, "web", PATIENCE).await.unwrap();
     let error = runtime.open(&uid, "web", options).await.unwrap_err().to_string();
     assert!(error.ends_with("in container web: the container does not run"), "{error}");
+}
+
+/// A pod of one container that says again what it reads, which was started.
+async fn echoing(subject: &impl Subject, stdin: Stdin) -> Pod {
+    let pod = pod("a", vec![Container { stdin, ..subject.echo("web") }]);
+    subject.runtime().create(&pod).await.unwrap();
+    subject.runtime().start(&pod.uid, "web", &[]).await.unwrap();
+    pod
+}
+
+/// Waits until a session has said exactly this.
+async fn hear(session: &mut Session, expected: &str) {
+    let mut said = String::new();
+    while said != expected {
+        match timeout(PATIENCE, session.output.recv()).await.unwrap() {
+            Some(Output::Out(bytes)) => said.push_str(&String::from_utf8_lossy(&bytes)),
+            other => panic!("{other:?} after {said:?}"),
+        }
+        assert!(expected.starts_with(&said), "{said:?}, not {expected:?}");
+    }
+}
+
+async fn an_open_input_takes_what_is_typed_and_stays_open(subject: &mut impl Subject) {
+    let uid = echoing(subject, Stdin::Open).await.uid;
+    let runtime = subject.runtime();
+    for (typed, is_ended) in [("one\n", false), ("two\n", true), ("three\n", false)] {
+        let mut session = runtime.attach(&uid, "web", true).await.unwrap();
+        session.input.send(Input::Bytes(typed.into())).await.unwrap();
+        hear(&mut session, typed).await;
+        if is_ended {
+            session.input.send(Input::End).await.unwrap();
+            assert_eq!(timeout(PATIENCE, session.output.recv()).await.unwrap(), None, "who has no more to say leaves");
+        }
+    }
+    let mut session = runtime.attach(&uid, "web", true).await.unwrap();
+    runtime.stop(&uid, "web", Duration::ZERO).await.unwrap();
+    assert_eq!(timeout(PATIENCE, session.output.recv()).await.unwrap(), None);
+    let error = runtime.attach(&uid, "web", true).await.unwrap_err().to_string();
+    assert!(error.ends_with("attach to container web: the container does not run"), "{error}");
+    assert!(matches!(runtime.attach("nobody", "web", true).await, Err(Error::NoSuchPod(_))));
+    assert!(matches!(runtime.attach(&uid, "no", true).await, Err(Error::NoSuchContainer { .. })));
+}
+
+async fn an_input_that_is_open_once_ends_with_the_first_who_attached(subject: &mut impl Subject) {
+    for says_so in [true, false] {
+        let uid = echoing(subject, Stdin::Once).await.uid;
+        let runtime = subject.runtime();
+        // Who only listens ends nothing.
+        drop(runtime.attach(&uid, "web", false).await.unwrap());
+        let mut session = runtime.attach(&uid, "web", true).await.unwrap();
+        session.input.send(Input::Bytes("one\n".into())).await.unwrap();
+        hear(&mut session, "one\n").await;
+        if says_so {
+            session.input.send(Input::End).await.unwrap();
+            assert_eq!(timeout(PATIENCE, session.output.recv()).await.unwrap(), None);
+        }
+        drop(session);
+        assert_eq!(exit(runtime, &uid, "web").await.code, 0);
+        runtime.start(&uid, "web", &[]).await.unwrap();
+        hear_again(runtime, &uid).await;
+    }
+}
+
+/// The next run has an input of its own.
+async fn hear_again(runtime: &dyn Runtime, uid: &str) {
+    let mut session = runtime.attach(uid, "web", true).await.unwrap();
+    session.input.send(Input::Bytes("again\n".into())).await.unwrap();
+    hear(&mut session, "again\n").await;
+}
+
+async fn what_is_typed_at_a_container_without_input_is_passed_over(subject: &mut impl Subject) {
+    let uid = started(subject, "a").await.uid;
+    let mut session = subject.runtime().attach(&uid, "web", true).await.unwrap();
+    session.input.send(Input::Bytes("typed\n".into())).await.unwrap();
+    session.input.send(Input::End).await.unwrap();
+    subject.say(&uid, "web", "said");
+    hear(&mut session, "said\n").await;
+    assert!(matches!(state(subject.runtime(), &uid, "web").await.phase, ContainerPhase::Running { .. }));
 }
 
 async fn what_a_container_uses_is_told_while_it_runs(subject: &mut impl Subject) {

@@ -251,6 +251,10 @@ impl Subject for DockerSubject {
         self.shell(name, TOLD)
     }
 
+    fn echo(&self, name: &str) -> Container {
+        self.shell(name, "exec cat")
+    }
+
     fn busy(&self, name: &str) -> Container {
         self.shell(name, "trap 'exit 143' TERM; while :; do :; done")
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use runtime::{Error, LogOptions, Pod, RunsAs, Runtime};
+use runtime::{Error, Input, LogOptions, Pod, RunsAs, Runtime, Stdin};
 
 use crate::subject::{ProcessSubject, Subject as _, eventually, exit, pod, shell};
 
@@ -112,4 +112,20 @@ async fn a_confined_program_that_is_not_there_is_told_in_the_systems_words() {
         "{error}"
     );
     assert_eq!(exit(subject.runtime(), &pod.uid, "web").await.code, 127);
+}
+
+#[tokio::test]
+async fn a_program_of_a_namespace_reads_what_is_typed_to_its_end() {
+    let subject = ProcessSubject::new().await;
+    let mut pod = confined("a", "shop", "cat; id -u; ls /proc/self/fd | wc -l");
+    pod.containers[0].stdin = Stdin::Once;
+    if !begin(subject.runtime(), &pod).await {
+        return;
+    }
+    let session = subject.runtime().attach(&pod.uid, "web", true).await.unwrap();
+    session.input.send(Input::Bytes("typed\n".into())).await.unwrap();
+    drop(session);
+    exit(subject.runtime(), &pod.uid, "web").await;
+    let found = said(subject.runtime(), &pod.uid).await;
+    assert!(found.starts_with("typed\n2") && found.ends_with("\n4\n"), "{found}");
 }

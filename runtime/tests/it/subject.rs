@@ -13,6 +13,8 @@ pub trait Subject {
     fn runtime(&self) -> &dyn Runtime;
     /// A container that does what [`Subject::say`] and [`Subject::exit`] tell it.
     fn container(&self, name: &str) -> Container;
+    /// A container that says again what it reads and ends with it, if it reads anything.
+    fn echo(&self, name: &str) -> Container;
     /// A container that does nothing but compute.
     fn busy(&self, name: &str) -> Container;
     /// Has a container that runs write a line.
@@ -85,6 +87,10 @@ impl Subject for FakeSubject {
 
     fn container(&self, name: &str) -> Container {
         Container { name: name.into(), command: vec!["told".into()], ..Container::default() }
+    }
+
+    fn echo(&self, name: &str) -> Container {
+        self.container(name)
     }
 
     fn busy(&self, name: &str) -> Container {
@@ -234,6 +240,10 @@ mod programs {
             let env = vec![("CONTROL".into(), path.to_str().unwrap().into())];
             self.pipes.borrow_mut().insert(path, pipe);
             Container { env, ..shell(name, TOLD) }
+        }
+
+        fn echo(&self, name: &str) -> Container {
+            shell(name, "exec cat")
         }
 
         fn busy(&self, name: &str) -> Container {

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use bytes::Bytes;
 use futures::StreamExt as _;
-use futures::stream::BoxStream;
-use runtime::{Error, ExecOptions, Input, LogOptions, Output, Session};
+use runtime::{Error, ExecOptions, Input, Output, Session};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -27,21 +25,20 @@ pub async fn exec(State(shared): State<Arc<Shared>>, Path(uid): Path<String>, Ra
         return refusal(400, &format!("container {container:?} has not been started"));
     };
     upgrade.converse(streams(&query), async move |sink, heard| match runtime.open(&uid, &container, options).await {
-        Ok(session) => talk(sink, heard, session).await,
+        Ok(session) => talk(sink, heard, session, &lost()).await,
         Err(error) => refuse(sink, &error).await,
     })
 }
 
-/// Carries what the container's program writes from now on. It reads nothing: its standard input is not ours to give.
+/// Carries what the container's own program writes from now on, and what is typed, if it reads anything.
 pub async fn attach(State(shared): State<Arc<Shared>>, Path(uid): Path<String>, RawQuery(query): RawQuery, upgrade: Upgrade) -> Response {
     let query = query.unwrap_or_default();
     let container = values(&query, "container").pop().unwrap_or_default();
     let Some((runtime, _)) = shared.sandboxes().await.remove(&uid) else {
         return refusal(400, &format!("container {container:?} has not been started"));
     };
-    let options = LogOptions { follow: true, tail: Some(0), ..LogOptions::default() };
-    match runtime.logs(&uid, &container, options).await {
-        Ok(written) => upgrade.converse(streams(&query), async move |sink, heard| watch(sink, heard, written).await),
+    match runtime.attach(&uid, &container, is_true(&query, "stdin")).await {
+        Ok(session) => upgrade.converse(streams(&query), async move |sink, heard| talk(sink, heard, session, &ended(0)).await),
         Err(error) => refusal(400, &error.to_string()),
     }
 }
@@ -59,20 +56,21 @@ fn streams(query: &str) -> Vec<u8> {
     wanted.into_iter().filter(|(_, is_wanted)| *is_wanted).map(|(channel, _)| channel).collect()
 }
 
-async fn talk(mut sink: Sink, mut heard: Heard, session: Session) {
+/// Carries what is said both ways. `silent` is the Status where nobody says how the program ended.
+async fn talk(mut sink: Sink, mut heard: Heard, session: Session, silent: &Value) {
     let Session { input, mut output } = session;
-    let telling = tell(&mut sink, &mut output);
+    let telling = tell(&mut sink, &mut output, silent);
     tokio::select! {
         told = telling => if told.is_ok() {
             sink.close().await;
         },
-        // The client is gone: the session ends with us, and the program with it.
+        // The client is gone: the session ends with us, and with it a program that is not the container's own.
         () = listen(&mut heard, input) => {}
     }
 }
 
 /// Sends what the program writes, and how it ended. Errors: the client is gone.
-async fn tell(sink: &mut Sink, output: &mut mpsc::Receiver<Output>) -> Result<(), Gone> {
+async fn tell(sink: &mut Sink, output: &mut mpsc::Receiver<Output>, silent: &Value) -> Result<(), Gone> {
     while let Some(piece) = output.recv().await {
         match piece {
             Output::Out(bytes) => sink.send(STDOUT, &bytes).await?,
@@ -80,8 +78,7 @@ async fn tell(sink: &mut Sink, output: &mut mpsc::Receiver<Output>) -> Result<()
             Output::Ended(code) => return sink.send(STATUS, ended(code).to_string().as_bytes()).await,
         }
     }
-    let status = failure(500, "InternalError", "the program was lost");
-    sink.send(STATUS, status.to_string().as_bytes()).await
+    sink.send(STATUS, silent.to_string().as_bytes()).await
 }
 
 /// Passes on what the client sends, until it is gone.
@@ -119,26 +116,15 @@ fn ended(code: i32) -> Value {
     })
 }
 
+fn lost() -> Value {
+    failure(500, "InternalError", "the program was lost")
+}
+
 async fn refuse(mut sink: Sink, error: &Error) {
     let status = failure(500, "InternalError", &format!("Internal error occurred: {error}"));
     if sink.send(STATUS, status.to_string().as_bytes()).await.is_ok() {
         sink.close().await;
     }
-}
-
-async fn watch(mut sink: Sink, mut heard: Heard, mut written: BoxStream<'static, Bytes>) {
-    let gone = async { while heard.next().await.is_some() {} };
-    let telling = async {
-        while let Some(bytes) = written.next().await {
-            sink.send(STDOUT, &bytes).await?;
-        }
-        sink.send(STATUS, ended(0).to_string().as_bytes()).await
-    };
-    tokio::select! {
-        _ = telling => {}
-        () = gone => {}
-    }
-    sink.close().await;
 }
 
 #[cfg(test)]

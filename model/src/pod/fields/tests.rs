@@ -173,7 +173,8 @@ fn capabilities_are_published_and_read_again() {
 
 #[test]
 fn a_field_is_refused_and_warned_of_wherever_pods_are_made_from_it() {
-    let spec = json!({"hostname": "h", "priority": 7, "containers": [{"name": "c", "image": "i", "stdinOnce": true}]});
+    let spec =
+        json!({"hostname": "h", "priority": 7, "containers": [{"name": "c", "image": "i", "restartPolicyRules": [{"action": "Restart"}]}]});
     let objects = [
         (crate::pod::kind(), json!({"kind": "Pod", "spec": spec}), "spec"),
         (

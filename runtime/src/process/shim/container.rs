@@ -26,10 +26,11 @@ use crate::process::log_lines::Stream;
 use crate::process::processes::{Identity, send};
 use crate::process::protocol::Failure;
 use crate::process::records::{self, ExitRecord, PodRecord, RunRecord};
+use crate::process::shim::input::Input;
 use crate::process::shim::launch::{NotStarted, launch, system_words};
 use crate::process::shim::log_file::{LogFile, ROTATED_AT_BYTES};
 use crate::process::shim::output::Output;
-use crate::{Container as Spec, ContainerPhase, ContainerState, Exit};
+use crate::{Container as Spec, ContainerPhase, ContainerState, Exit, Stdin};
 
 /// How long what was killed may take to be gone, before the run counts as ended without it.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
@@ -51,6 +52,8 @@ struct Run {
     started: Timestamp,
     log: LogFile,
     outputs: Vec<Output>,
+    /// Until somebody has taken it.
+    input: Option<Input>,
     stage: Stage,
     /// When all that is left of it is killed.
     kill_at: Option<Instant>,
@@ -106,13 +109,20 @@ impl Container {
         let number = self.state.starts + 1;
         let log = LogFile::create(&self.dir, &self.spec.name, number, ROTATED_AT_BYTES).map_err(|error| self.failed(&error))?;
         let started = now();
-        match launch(record, &self.spec, &self.dir, signals) {
-            Ok(child) => self.began(child, number, started, log),
+        let (input, _reader) = match self.spec.stdin {
+            Stdin::Empty => (None, None),
+            Stdin::Open | Stdin::Once => {
+                let (input, reader) = Input::open(&self.dir, &self.spec.name).map_err(|error| self.failed(&error))?;
+                (Some(input), Some(reader))
+            }
+        };
+        match launch(record, &self.spec, &self.dir, input.as_ref().map(Input::path), signals) {
+            Ok(child) => self.began(child, number, started, log, input),
             Err(why) => Err(self.never_began(number, started, why)),
         }
     }
 
-    fn began(&mut self, mut child: Child, number: u32, started: Timestamp, log: LogFile) -> Result<(), Failure> {
+    fn began(&mut self, mut child: Child, number: u32, started: Timestamp, log: LogFile, input: Option<Input>) -> Result<(), Failure> {
         let pid = i32::try_from(child.id()).unwrap_or(0);
         let pipes = [(child.stdout.take().map(OwnedFd::from), Stream::Stdout), (child.stderr.take().map(OwnedFd::from), Stream::Stderr)];
         let outputs = pipes.into_iter().filter_map(|(pipe, stream)| Output::new(pipe?, stream).ok()).collect();
@@ -126,7 +136,7 @@ impl Container {
             self.state.last_exit = Some(exit.clone());
         }
         self.state.phase = ContainerPhase::Running { since: started };
-        self.run = Some(Run { child, pid, started, log, outputs, stage: Stage::Running, kill_at: None });
+        self.run = Some(Run { child, pid, started, log, outputs, input, stage: Stage::Running, kill_at: None });
         Ok(())
     }
 
@@ -210,6 +220,13 @@ impl Container {
         {
             output.carry(&mut run.log, buffer);
         }
+    }
+
+    /// Lets go of the program's input, whose end then comes when the one who takes it lets go too. Only one can.
+    pub fn take_input(&mut self) -> Result<(), Failure> {
+        let taken = self.run.as_mut().and_then(|run| run.input.take());
+        let tried = format!("take the standard input of container {}", self.spec.name);
+        taken.map(drop).ok_or_else(|| Failure::Other { tried, reason: "it is not open any more".to_owned() })
     }
 
     fn record_exit(&self, exit: &Exit) {

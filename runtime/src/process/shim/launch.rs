@@ -1,7 +1,7 @@
 //! The start of a container's program.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -25,9 +25,15 @@ pub(super) struct NotStarted {
     pub code: i32,
 }
 
-/// Starts a container's program, in a process group of its own, its output going to two pipes. `ours` are the signals that the
-/// shim keeps for itself; the program gets them as anybody would.
-pub(super) fn launch(record: &PodRecord, container: &Container, dir: &Path, ours: &SigSet) -> Result<Child, NotStarted> {
+/// Starts a container's program, in a process group of its own, reading the file `input`, its output going to two pipes. `ours` are
+/// the signals that the shim keeps for itself; the program gets them as anybody would.
+pub(super) fn launch(
+    record: &PodRecord,
+    container: &Container,
+    dir: &Path,
+    input: Option<&Path>,
+    ours: &SigSet,
+) -> Result<Child, NotStarted> {
     let words: Vec<&String> = container.command.iter().chain(&container.args).collect();
     let Some((program, args)) = words.split_first() else {
         return Err(NotStarted { program: "nothing".to_owned(), reason: "the container has no command".to_owned(), code: 126 });
@@ -38,7 +44,7 @@ pub(super) fn launch(record: &PodRecord, container: &Container, dir: &Path, ours
         code: if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 },
     };
     if record.user.is_some() {
-        return launch_confined(record, container, dir, ours, &words);
+        return launch_confined(record, container, dir, input, ours, &words);
     }
     let start_in = container.working_dir.as_ref().map_or_else(|| dir.join(records::WORK), Into::into);
     if let Err(error) = check_dir(&start_in) {
@@ -47,7 +53,11 @@ pub(super) fn launch(record: &PodRecord, container: &Container, dir: &Path, ours
     let mut command = Command::new(program);
     command.args(args).env_clear().envs(environment::of(record, container, dir, |name| env::var(name).ok()));
     command.current_dir(start_in).process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let stdin = match input.map(File::open).transpose() {
+        Ok(file) => file.map_or_else(Stdio::null, Stdio::from),
+        Err(error) => return Err(not_started(format!("standard input: {}", system_words(&error)), &error)),
+    };
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     spawn(&mut command, ours).map_err(|error| not_started(system_words(&error), &error))
 }
 
@@ -61,11 +71,18 @@ fn spawn(command: &mut Command, ours: &SigSet) -> io::Result<Child> {
 }
 
 /// As [`launch`], by way of a process of ours that gives up what is the server's and becomes the program.
-fn launch_confined(record: &PodRecord, container: &Container, dir: &Path, ours: &SigSet, words: &[&String]) -> Result<Child, NotStarted> {
+fn launch_confined(
+    record: &PodRecord,
+    container: &Container,
+    dir: &Path,
+    input: Option<&Path>,
+    ours: &SigSet,
+    words: &[&String],
+) -> Result<Child, NotStarted> {
     let program = words.first().map_or_else(String::new, |word| (*word).clone());
     let failed = |error: io::Error| NotStarted { program: program.clone(), reason: system_words(&error), code: 126 };
-    let before =
-        confined::words(record, dir, container.working_dir.as_ref(), true).ok_or_else(|| failed(io::Error::other("it has no user")))?;
+    let before = confined::words(record, dir, container.working_dir.as_ref(), Some(input.unwrap_or(Path::new("/dev/null"))))
+        .ok_or_else(|| failed(io::Error::other("it has no user")))?;
     // By what runs, wherever that was moved since; with the words before the pod's directory, as `shim` of `conductor shim`.
     let mut own: Vec<_> = env::args_os().skip(1).collect();
     own.pop();
