@@ -39,17 +39,22 @@ fn add(response: &mut Response, holding: Holding) {
 /// Ties what an answer holds to its body.
 pub fn until_sent(mut response: Response) -> Response {
     match response.extensions_mut().remove::<Held>() {
-        Some(held) => response.map(|body| Body::new(Holder { body, _held: held })),
+        Some(held) => response.map(|body| body_holding(body, held)),
         None => response,
     }
 }
 
-struct Holder {
-    body: Body,
-    _held: Held,
+/// A body that drops `held` when all of it is sent, or its client is gone.
+pub fn body_holding<T: Send + Unpin + 'static>(body: Body, held: T) -> Body {
+    Body::new(Holder { body, _held: held })
 }
 
-impl http_body::Body for Holder {
+struct Holder<T> {
+    body: Body,
+    _held: T,
+}
+
+impl<T: Unpin> http_body::Body for Holder<T> {
     type Data = Bytes;
     type Error = axum::Error;
 

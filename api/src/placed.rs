@@ -101,7 +101,8 @@ async fn check_account(call: &Call, pod: &Value) -> Result<()> {
     Err(forbidden(call.kind(), pod, &why))
 }
 
-fn forbidden(kind: &Kind, object: &Value, why: &str) -> Status {
+/// The refusal of an object that may not be as it is, in the words of Kubernetes' admission.
+pub fn forbidden(kind: &Kind, object: &Value, why: &str) -> Status {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let mut details = json!({"name": name, "kind": kind.plural});
     if !kind.group.is_empty() {

@@ -8,9 +8,9 @@ use model::{Kind, pod};
 use serde_json::{Value, json};
 use store::ListOptions;
 
-use crate::object;
 use crate::serve::Call;
-use crate::status::{Result, Status};
+use crate::status::Result;
+use crate::{object, placed};
 
 /// How many Pods of a namespace are looked at when its level changes.
 const PODS_MAX: usize = 3_000;
@@ -45,7 +45,7 @@ pub async fn check(call: &Call, before: &Value, after: &Value) -> Result<()> {
         }
         let found = found.join("; ");
         match mode {
-            Mode::Enforce if is_enforced => return Err(forbidden(kind, after, &format!("violates PodSecurity {found}"))),
+            Mode::Enforce if is_enforced => return Err(placed::forbidden(kind, after, &format!("violates PodSecurity {found}"))),
             Mode::Enforce | Mode::Warn => {
                 let warning = format!("would violate PodSecurity {found}");
                 call.tell(|told| {
@@ -116,13 +116,4 @@ async fn warn_of_pods(call: &Call, before: &Value, after: &Value) -> Result<()> 
         aside.warnings.extend((more > 0).then(|| format!("(and {more} more)")));
     });
     Ok(())
-}
-
-fn forbidden(kind: &Kind, object: &Value, why: &str) -> Status {
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    let mut details = json!({"name": name, "kind": kind.plural});
-    if !kind.group.is_empty() {
-        details["group"] = json!(kind.group);
-    }
-    Status::forbidden(details, format!("{} {name:?} is forbidden: {why}", kind.qualified_plural()))
 }

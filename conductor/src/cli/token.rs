@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
+use logic::pod_security::{Bar, Level, Mode};
 use logic::rbac::{Deed, Rule};
 use model::Clock as _;
 use model::labels::{TOKEN, TOKEN_NAMESPACE, TOKEN_PREFIX, TOKEN_TYPE};
@@ -147,8 +148,8 @@ async fn is_privileged(server: &Server) -> Result<bool> {
     let name = &server.namespace;
     let found = server.get(&model::namespace::kind(), name).await;
     let found = found.map_err(|error| Failure::of_call(&format!("could not read namespace {name}"), &error))?;
-    let level = found.as_ref().and_then(|found| found["metadata"]["labels"]["pod-security.kubernetes.io/enforce"].as_str());
-    Ok(level.map_or_else(|| ["default", "kube-system"].contains(&name.as_str()), |level| level == "privileged"))
+    let namespace = found.unwrap_or_else(|| json!({"metadata": {"name": name}}));
+    Ok(Bar::of(&namespace, Mode::Enforce).level == Level::Privileged)
 }
 
 /// A field of a Secret, as text.

@@ -16,11 +16,8 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
 use http::{StatusCode, Version};
-use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -56,8 +53,8 @@ impl Pulse {
             self.0.store(FREE, Relaxed);
             return response;
         }
-        let pulse = self.clone();
-        response.map(|body| Body::new(Sent { body, pulse }))
+        let sent = Sent(self.clone());
+        response.map(|body| api::body_holding(body, sent))
     }
 
     fn phase(&self) -> u8 {
@@ -65,32 +62,12 @@ impl Pulse {
     }
 }
 
-/// The body of an answer, dropped when all of it is sent.
-struct Sent {
-    body: Body,
-    pulse: Pulse,
-}
+/// Held by the body of an answer, dropped when all of it is sent.
+struct Sent(Pulse);
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        let _ = self.pulse.0.compare_exchange(BUSY, REST, Relaxed, Relaxed);
-    }
-}
-
-impl http_body::Body for Sent {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let _ = self.0.0.compare_exchange(BUSY, REST, Relaxed, Relaxed);
     }
 }
 
@@ -206,6 +183,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use axum::body::Body;
 
     use super::*;
 

@@ -7,8 +7,8 @@ use client::{Because, Error, Objects, Result};
 use futures::StreamExt as _;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{Api, DeleteParams, Preconditions};
+use kube::core::Selector;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt as _};
@@ -85,8 +85,8 @@ async fn reconcile(seen: Arc<Job>, context: Arc<Context>) -> Result<Action> {
 
 /// The pods that a Job controls.
 async fn pods_of(client: &Client, job: &Job) -> Result<Vec<Pod>> {
-    let selector = job.spec.as_ref().and_then(|spec| spec.selector.as_ref()).map(selector_of).unwrap_or_default();
-    let pods = Objects::<Pod>::namespaced(client, &job.namespace().unwrap_or_default()).list(&selector).await?;
+    let selector = job.spec.as_ref().and_then(|spec| Selector::try_from(spec.selector.clone()?).ok()).unwrap_or_default();
+    let pods = Objects::<Pod>::namespaced(client, &job.namespace().unwrap_or_default()).list(&selector.to_string()).await?;
     let uid = job.uid();
     Ok(pods.into_iter().filter(|pod| controller_of(pod).map(|(_, uid)| uid) == uid).collect())
 }
@@ -95,20 +95,6 @@ async fn pods_of(client: &Client, job: &Job) -> Result<Vec<Pod>> {
 fn controller_of(pod: &Pod) -> Option<(String, String)> {
     let job = pod.owner_references().iter().find(|owner| owner.kind == "Job" && owner.controller == Some(true))?;
     Some((job.name.clone(), job.uid.clone()))
-}
-
-fn selector_of(selector: &LabelSelector) -> String {
-    let labels = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}"));
-    let rules = selector.match_expressions.iter().flatten().map(|rule| {
-        let values = rule.values.iter().flatten().cloned().collect::<Vec<_>>().join(",");
-        match rule.operator.as_str() {
-            "In" => format!("{} in ({values})", rule.key),
-            "NotIn" => format!("{} notin ({values})", rule.key),
-            "DoesNotExist" => format!("!{}", rule.key),
-            _ => rule.key.clone(),
-        }
-    });
-    labels.chain(rules).collect::<Vec<_>>().join(",")
 }
 
 /// A pod whose Job is gone, or was taken from it, is held by nobody any more.

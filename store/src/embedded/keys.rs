@@ -158,9 +158,7 @@ impl Keys {
         text.truncate(length);
         Ok(text)
     }
-}
 
-impl Keys {
     /// What shows that a text was written by somebody who has the key that seals. Errors: there is none.
     pub fn vouch(&self, text: &[u8]) -> io::Result<hmac::Tag> {
         let key = self.0.first().ok_or_else(|| io::Error::other("there is no key to vouch with"))?;
