@@ -197,11 +197,21 @@ impl Sandbox {
         }
     }
 
-    /// Takes in what is known of a run; a change is written down and told.
+    /// Takes in what is known of a run.
     async fn apply(self: &Arc<Self>, container: &str, run: &seen::Run) {
+        self.update(container, |state| seen::fold(state, run)).await;
+    }
+
+    /// The engine's word that memory was what ended a run. It may come after the run's end, of which the engine then says nothing.
+    pub async fn ran_out_of_memory(self: &Arc<Self>, container: &str, attempt: u32) {
+        self.update(container, |state| seen::out_of_memory(state, attempt)).await;
+    }
+
+    /// A change of a container is written down and told.
+    async fn update(self: &Arc<Self>, container: &str, change: impl Fn(&ContainerState) -> ContainerState) {
         let is_new = self.view.send_if_modified(|view| {
             let Some(state) = view.containers.iter_mut().find(|state| state.name == container) else { return false };
-            let next = seen::fold(state, run);
+            let next = change(state);
             let is_new = next != *state;
             *state = next;
             is_new

@@ -1,13 +1,17 @@
 //! What the engine shows of a run, and what that makes of a container.
 //!
 //! ```text
-//!  Created ─▶ Running ─▶ Exited ─▶ Running (the next run) ─▶ …      an end, once known, is final
+//!  Created ─▶ Running ─▶ Exited ─▶ Running (the next run) ─▶ …      an end, once known, is final, but for:
+//!                          └─ out of memory, which the engine may tell after the end
 //! ```
 
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum as Status};
 use jiff::Timestamp;
 
 use crate::{ContainerPhase, ContainerState, Exit};
+
+/// SIGKILL.
+const KILLED: i32 = 9;
 
 /// One start of a container, as the engine shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +79,21 @@ pub(super) fn fold(state: &ContainerState, run: &Run) -> ContainerState {
     next
 }
 
+/// What a container is, now that the engine told that a run, which may have ended, ran out of memory. An end by anything
+/// but the kernel's signal was not of that: a child of the program's may have been killed before.
+pub(super) fn out_of_memory(state: &ContainerState, attempt: u32) -> ContainerState {
+    let mut next = state.clone();
+    let ended = match &mut next.phase {
+        ContainerPhase::Exited(exit) if attempt == state.starts => Some(exit),
+        _ if attempt + 1 == state.starts => next.last_exit.as_mut(),
+        _ => None,
+    };
+    if let Some(exit) = ended.filter(|exit| exit.signal == Some(KILLED)) {
+        exit.is_out_of_memory = true;
+    }
+    next
+}
+
 /// A time as engines write it; `None` for the year 1, with which they mean never.
 fn time(text: &str) -> Option<Timestamp> {
     text.parse::<Timestamp>().ok().filter(|time| *time > Timestamp::UNIX_EPOCH)
@@ -139,5 +158,24 @@ mod tests {
         assert_eq!((again.starts, again.last_exit.clone()), (2, Some(exit)));
         assert_eq!(fold(&again, &ended), again, "nor does one about an earlier run");
         assert_eq!(fold(&again, &Run { attempt: 3, phase: ContainerPhase::Created, image_id: None }), again);
+    }
+
+    #[test]
+    fn that_memory_ended_a_run_may_be_told_late() {
+        let told = |state: &ContainerState, attempt| {
+            let next = out_of_memory(state, attempt);
+            let ContainerPhase::Exited(Exit { is_out_of_memory, .. }) = next.phase else { return (false, next.last_exit) };
+            (is_out_of_memory, next.last_exit)
+        };
+        let ended = |attempt, code| run(attempt, &seen(Status::EXITED, STARTED, FINISHED, code));
+        let once = |code| fold(&state(0, ContainerPhase::Created), &ended(1, code));
+        assert!(told(&once(137), 1).0);
+        assert!(!told(&once(137), 2).0, "a run that did not end yet");
+        assert!(!told(&once(1), 1).0, "a child of the program was killed, which ended by itself");
+        let twice = fold(&once(137), &ended(2, 137));
+        let (is_of_the_second, first) = told(&twice, 1);
+        assert!(!is_of_the_second && first.unwrap().is_out_of_memory);
+        let running = fold(&state(0, ContainerPhase::Created), &run(1, &seen(Status::RUNNING, STARTED, NEVER, 0)));
+        assert_eq!(out_of_memory(&running, 1), running, "the engine says it with the end");
     }
 }

@@ -97,10 +97,12 @@ async fn take(pods: &Arc<Pods>, event: &EventMessage) {
         return;
     }
     let (Some(id), Some(labels)) = (&actor.id, &actor.attributes) else { return };
-    if let Some((sandbox, container, attempt)) = of_labels(pods, labels)
-        && let Err(refusal) = sandbox.refresh(&container, attempt, id).await
-    {
+    let Some((sandbox, container, attempt)) = of_labels(pods, labels) else { return };
+    if let Err(refusal) = sandbox.refresh(&container, attempt, id).await {
         tracing::debug!(%refusal, "a container could not be looked at");
+    }
+    if event.action.as_deref() == Some("oom") {
+        sandbox.ran_out_of_memory(&container, attempt).await;
     }
 }
 
