@@ -12,6 +12,7 @@
 //! numbers. A Job that is finished counts nothing any more, so the last status holds all numbers at once and is written first.
 
 mod counting;
+pub mod cron;
 mod ending;
 mod indexes;
 mod pods;

@@ -3,7 +3,7 @@
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube_core::ResourceExt as _;
+use kube_core::ResourceExt;
 use model::pod::fields::Class;
 
 use super::{COMPLETION_INDEX, FAILURE_COUNT, Start, TRACKING};
@@ -23,7 +23,7 @@ pub fn pod_of(job: &Job, start: &Start) -> Pod {
         labels: given.labels,
         annotations: given.annotations,
         finalizers: Some(given.finalizers.into_iter().flatten().chain([TRACKING.to_owned()]).collect()),
-        owner_references: Some(vec![owner(job)]),
+        owner_references: Some(vec![controller("Job", job)]),
         ..ObjectMeta::default()
     };
     // By this label pods of Jobs are known, also where people chose the labels.
@@ -49,12 +49,13 @@ pub fn pod_of(job: &Job, start: &Start) -> Pod {
     Pod { metadata, spec: Some(spec), status: None }
 }
 
-fn owner(job: &Job) -> OwnerReference {
+/// Names an object of this group as the one that controls another.
+pub(super) fn controller(kind: &str, object: &impl ResourceExt) -> OwnerReference {
     OwnerReference {
         api_version: "batch/v1".into(),
-        kind: "Job".into(),
-        name: job.name_any(),
-        uid: job.uid().unwrap_or_default(),
+        kind: kind.into(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
         controller: Some(true),
         block_owner_deletion: Some(true),
     }
