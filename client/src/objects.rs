@@ -128,8 +128,22 @@ where
         }
         let preconditions = uid.map(|uid| Preconditions { uid: Some(uid.into()), resource_version: None });
         let parameters = DeleteParams { grace_period_seconds: grace_seconds, preconditions, ..DeleteParams::default() };
-        match self.api.delete(name, &parameters).await.map_err(|error| failed::<K>("delete", name, error)) {
-            Err(Error::NotFound { .. } | Error::Conflict { .. }) | Ok(_) => Ok(()),
+        match self.delete_as(name, &parameters).await {
+            Err(Error::Conflict { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Deletes an object, if it still has this uid and version, and all that it owns. One that is gone is no error.
+    /// Errors: [`Error::Conflict`] when it is another or has changed.
+    pub async fn delete_with_dependents(&self, name: &str, uid: Option<&str>, version: Option<&str>) -> Result<()> {
+        let preconditions = Preconditions { uid: uid.map(str::to_owned), resource_version: version.map(str::to_owned) };
+        self.delete_as(name, &DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() }).await
+    }
+
+    async fn delete_as(&self, name: &str, parameters: &DeleteParams) -> Result<()> {
+        match self.api.delete(name, parameters).await.map_err(|error| failed::<K>("delete", name, error)) {
+            Err(Error::NotFound { .. }) | Ok(_) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -36,8 +36,16 @@ impl Events {
 
     /// Something is wrong, and goes on being tried: told once, by the name that its words give the event.
     pub async fn warning_once<K: Resource<DynamicType = ()>>(&self, about: &K, reason: &str, message: impl Into<String>) {
-        let message = message.into();
-        let mut event = self.event(about, "Warning", reason, message.clone());
+        self.once(about, "Warning", reason, message.into()).await;
+    }
+
+    /// As `warning_once`, of what is as it should be.
+    pub async fn normal_once<K: Resource<DynamicType = ()>>(&self, about: &K, reason: &str, message: impl Into<String>) {
+        self.once(about, "Normal", reason, message.into()).await;
+    }
+
+    async fn once<K: Resource<DynamicType = ()>>(&self, about: &K, kind: &str, reason: &str, message: String) {
+        let mut event = self.event(about, kind, reason, message.clone());
         let mut words = std::hash::DefaultHasher::new();
         (reason, &message, about.uid()).hash(&mut words);
         event.metadata.name = Some(format!("{}.{:016x}", about.name_any(), words.finish()));

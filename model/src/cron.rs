@@ -96,7 +96,8 @@ impl Cron {
 /// Reads a period as Go writes it: `90s`, `1h30m`, `1.5h`. What is not a whole second is left out, and less than one is one.
 fn every(text: &str, period: &str) -> Result<SignedDuration, String> {
     let refuse = || format!("failed to parse duration {text}: time: invalid duration {period:?}");
-    if !period.ends_with(|end: char| end.is_ascii_alphabetic()) || period.contains(|c: char| !c.is_ascii_digit() && !".hmsunµ".contains(c)) {
+    if !period.ends_with(|end: char| end.is_ascii_alphabetic()) || period.contains(|c: char| !c.is_ascii_digit() && !".hmsunµ".contains(c))
+    {
         return Err(refuse());
     }
     let period: SignedDuration = period.parse().map_err(|_| refuse())?;

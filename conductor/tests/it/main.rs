@@ -8,6 +8,7 @@ mod batch;
 mod clients;
 mod command_line;
 mod crashes;
+mod cron;
 mod docker;
 mod docker_registry;
 mod doctor;

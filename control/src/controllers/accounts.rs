@@ -15,21 +15,13 @@ use model::Clock;
 use model::service_account::DEFAULT;
 use tokio_util::sync::CancellationToken;
 
-use super::BackOff;
-use crate::Events;
+use super::Context;
 
 const ACTOR: &str = "accounts";
 
-struct Context {
-    client: Client,
-    events: Events,
-    back_off: BackOff,
-}
-
 /// Runs until `stop` is cancelled.
 pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let events = Events::new(&client, &clock, ACTOR);
-    let context = Arc::new(Context { client: client.clone(), events, back_off: BackOff::default() });
+    let context = Context::new(&client, clock, ACTOR);
     let defaults = watcher::Config::default().fields(&format!("metadata.name={DEFAULT}"));
     Controller::new(Api::<Namespace>::all(client.clone()), watcher::Config::default())
         .watches(Api::<ServiceAccount>::all(client), defaults, |account| {

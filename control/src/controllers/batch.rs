@@ -7,7 +7,7 @@ use client::{Because, Error, Objects, Result};
 use futures::StreamExt as _;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, Preconditions};
+use kube::api::Api;
 use kube::core::Selector;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
@@ -17,25 +17,16 @@ use model::{Clock, batch};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::BackOff;
-use crate::Events;
+use super::Context;
 use crate::status::difference_of;
 
 const ACTOR: &str = "job-controller";
 /// How often a Job is brought on before others have their turn.
 const ROUNDS_MAX: usize = 20;
 
-struct Context {
-    client: Client,
-    clock: Arc<dyn Clock>,
-    events: Events,
-    back_off: BackOff,
-}
-
 /// Runs until `stop` is cancelled.
 pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let events = Events::new(&client, &clock, ACTOR);
-    let context = Arc::new(Context { client: client.clone(), clock, events, back_off: BackOff::default() });
+    let context = Context::new(&client, clock, ACTOR);
     let of_jobs = || watcher::Config::default().labels(batch::NAME);
     let jobs = Controller::new(Api::<Job>::all(client.clone()), watcher::Config::default())
         .owns(Api::<Pod>::all(client.clone()), of_jobs())
@@ -197,18 +188,10 @@ impl Performer<'_> {
                 self.context.events.normal(self.job, "SuccessfulDelete", format!("Deleted pod: {name}")).await;
                 Ok(())
             }
-            Change::Remove => self.remove().await,
-        }
-    }
-
-    /// Deletes the Job, and its pods with it.
-    async fn remove(&self) -> Result<()> {
-        let preconditions = Some(Preconditions { uid: self.job.uid(), resource_version: self.job.resource_version() });
-        let params = DeleteParams { preconditions, ..DeleteParams::background() };
-        match self.jobs.api().delete(&self.job.name_any(), &params).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(source) => Err(Error::new(format!("could not delete job {}", self.job.name_any()), source)),
-            Ok(_) => Ok(()),
+            Change::Remove => {
+                let version = self.job.resource_version();
+                self.jobs.delete_with_dependents(&self.job.name_any(), self.job.uid().as_deref(), version.as_deref()).await
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ mod accounts;
 mod aggregation;
 mod back_off;
 mod batch;
+mod cron;
 mod expiry;
 mod garbage;
 
@@ -21,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use back_off::BackOff;
 
+use crate::Events;
+
 /// How often each controller looked at an object (labels: controller, outcome).
 static LOOKS: LazyLock<Labelled<Counter>> = LazyLock::new(Labelled::default);
 
@@ -31,6 +34,22 @@ pub fn tell(text: &mut Text) {
     for (labels, count) in LOOKS.all() {
         let labels: Vec<(&str, &str)> = ["controller", "outcome"].into_iter().zip(labels.iter().map(String::as_str)).collect();
         text.number(NAME, &labels, count.get());
+    }
+}
+
+/// What a controller works with.
+pub(crate) struct Context {
+    pub client: Client,
+    pub clock: Arc<dyn Clock>,
+    pub events: Events,
+    pub back_off: BackOff,
+}
+
+impl Context {
+    /// `actor` is who its events are of.
+    pub fn new(client: &Client, clock: Arc<dyn Clock>, actor: &'static str) -> Arc<Self> {
+        let events = Events::new(client, &clock, actor);
+        Arc::new(Self { client: client.clone(), clock, events, back_off: BackOff::default() })
     }
 }
 
@@ -51,6 +70,7 @@ pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken)
         tokio::spawn(accounts::run(client.clone(), Arc::clone(&clock), stop.clone())),
         tokio::spawn(aggregation::run(client.clone(), Arc::clone(&clock), stop.clone())),
         tokio::spawn(batch::run(client.clone(), Arc::clone(&clock), stop.clone())),
+        tokio::spawn(cron::run(client.clone(), Arc::clone(&clock), stop.clone())),
         tokio::spawn(expiry::run(client, clock, stop)),
     ];
     join_all(tasks).await;

@@ -16,7 +16,7 @@ use model::Clock;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::BackOff;
+use super::Context;
 
 const ACTOR: &str = "namespaces";
 const AGAIN: Duration = Duration::from_millis(200);
@@ -25,15 +25,9 @@ const AGAIN_MAX: Duration = Duration::from_secs(10);
 /// The condition of a namespace that cannot be emptied, as Kubernetes names it.
 const FAILURE: &str = "NamespaceDeletionContentFailure";
 
-struct Context {
-    client: Client,
-    clock: Arc<dyn Clock>,
-    back_off: BackOff,
-}
-
 /// Runs until `stop` is cancelled.
 pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let context = Arc::new(Context { client: client.clone(), clock, back_off: BackOff::default() });
+    let context = Context::new(&client, clock, ACTOR);
     Controller::new(Api::<Namespace>::all(client), watcher::Config::default())
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, |namespace, error: &Error, context| on_error(&namespace, error, &context), context)

@@ -17,27 +17,18 @@ use model::{Clock, labels};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::BackOff;
-use crate::Events;
+use super::Context;
 
 const ACTOR: &str = "placement";
 /// How soon a Pod that no node takes is tried again; a change of a node tries it at once.
 const RETRY_NOWHERE: Duration = Duration::from_secs(30);
-
-struct Context {
-    client: Client,
-    clock: Arc<dyn Clock>,
-    events: Events,
-    back_off: BackOff,
-}
 
 /// Runs until `stop` is cancelled.
 pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken) {
     let unplaced = watcher::Config::default().fields("spec.nodeName=");
     let controller = Controller::new(Api::<Pod>::all(client.clone()), unplaced);
     let waiting = controller.store();
-    let events = Events::new(&client, &clock, ACTOR);
-    let context = Arc::new(Context { client: client.clone(), clock, events, back_off: BackOff::default() });
+    let context = Context::new(&client, clock, ACTOR);
     controller
         .watches(Api::<Node>::all(client), watcher::Config::default(), move |_| {
             waiting.state().iter().map(|pod| ObjectRef::from_obj(pod.as_ref())).collect::<Vec<_>>()

@@ -16,8 +16,7 @@ use model::revision::RevisionPhase;
 use model::{Cause, Clock, Revision, RevisionStatus, RouteTable, Service, ServiceStatus, labels};
 use tokio_util::sync::CancellationToken;
 
-use super::BackOff;
-use crate::Events;
+use super::Context;
 use crate::status::difference;
 
 const ACTOR: &str = "service-controller";
@@ -26,18 +25,10 @@ const LOG_LINES: i64 = 20;
 /// How long to wait for that log; a node that is away must not hold up the rollout.
 const LOG_PATIENCE: Duration = Duration::from_secs(3);
 
-struct Context {
-    client: Client,
-    clock: Arc<dyn Clock>,
-    events: Events,
-    back_off: BackOff,
-}
-
 /// Runs until `stop` is cancelled.
 pub async fn run(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken) {
     let all = watcher::Config::default;
-    let events = Events::new(&client, &clock, ACTOR);
-    let context = Arc::new(Context { client: client.clone(), clock, events, back_off: BackOff::default() });
+    let context = Context::new(&client, clock, ACTOR);
     Controller::new(Api::<Service>::all(client.clone()), all())
         .owns(Api::<Revision>::all(client.clone()), all())
         .owns(Api::<Pod>::all(client.clone()), all().labels(labels::SERVICE))

@@ -3,7 +3,7 @@
 //! ```text
 //!  due ──▶ passed over   a Job of its own still runs and the policy is Forbid, or it is later than the deadline
 //!      ──▶ replaced      the policy is Replace: what runs is removed first
-//!      ──▶ started       as one Job, whose name holds the minute: starting again finds it and starts nothing
+//!      ──▶ started       as one Job, whose name holds the time: starting again finds it and starts nothing
 //! ```
 //!
 //! Of several times that passed while nobody looked, the last one alone is made up for.
@@ -115,7 +115,8 @@ fn ends(cron_job: &CronJob, jobs: &[Job]) -> Vec<Note> {
         let Some(job) = jobs.iter().find(|job| job.uid() == reference.uid) else {
             return Some(normal("MissingJob", &format!("Active job went missing: {name}")));
         };
-        let how = ["Complete", "Failed"].into_iter().find(|how| job.status.as_ref().is_some_and(|status| condition(status, how).is_some()))?;
+        let how =
+            ["Complete", "Failed"].into_iter().find(|how| job.status.as_ref().is_some_and(|status| condition(status, how).is_some()))?;
         Some(normal("SawCompletedJob", &format!("Saw completed job: {name}, condition: {how}")))
     });
     ended.collect()
@@ -189,7 +190,12 @@ impl Timetable {
     }
 
     fn start(&self, cron_job: &CronJob, spec: &CronJobSpec, jobs: &[Job], due: Timestamp, plan: &mut Plan) {
-        let name = format!("{}-{}", cron_job.name_any(), due.as_second().div_euclid(60));
+        let moment = match self.cron {
+            Cron::Minutes(_) => due.as_second().div_euclid(60),
+            // Several may be due in a minute.
+            Cron::Every(_) => due.as_second(),
+        };
+        let name = format!("{}-{moment}", cron_job.name_any());
         if jobs.iter().any(|job| job.name_any() == name) {
             plan.status.last_schedule_time = Some(Time(due));
             return;
