@@ -61,7 +61,7 @@ use requests::Requests;
 pub use access::{Access, AccountKey, Identity, NotAKey, User};
 pub use audit::{AuditLog, Origin, Record, deed};
 pub use held::body_holding;
-pub use limits::Limits;
+pub use limits::{Limits, Owner};
 pub use pod_streams::NodeConnector;
 pub use registry::{Registry, Served};
 pub use status::Status;

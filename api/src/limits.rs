@@ -77,6 +77,10 @@ struct Allowance {
     at: Timestamp,
 }
 
+/// Told whose requests come over a connection, by what they are charged to; `None` for administrators. A request's extension.
+#[derive(Clone)]
+pub struct Owner(pub Arc<dyn Fn(Option<&str>) + Send + Sync>);
+
 /// Places that are taken, until this is dropped.
 #[derive(Debug)]
 pub struct Taken(Vec<Arc<AtomicUsize>>);

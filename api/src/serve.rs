@@ -21,7 +21,7 @@ use crate::admit::Part;
 use crate::audit::{Attempt, Origin};
 use crate::form::Form;
 use crate::held;
-use crate::limits::{Charge, Principal, Taken};
+use crate::limits::{Charge, Owner, Principal, Taken};
 use crate::path::Place;
 use crate::query::Query;
 use crate::recorded::{self, Doing};
@@ -247,11 +247,16 @@ async fn admitted(server: &Server, parts: &Parts) -> Result<(User, Option<Arc<Pr
         None => authenticate(server, &parts.headers).await,
     };
     let known = asker.as_ref().ok().filter(|asker| asker.name != access::ANONYMOUS);
+    let owned_by = |name: Option<&str>| parts.extensions.get::<Owner>().into_iter().for_each(|owner| (owner.0)(name));
     if known.is_some_and(User::is_master) {
+        owned_by(None);
         return Ok((asker?, None));
     }
     let from = || parts.extensions.get::<Origin>().map(|Origin(from)| from.as_str()).unwrap_or_default();
     let name = known.map_or_else(|| format!("address {}", from()), |asker| format!("user {}", asker.name));
+    if known.is_some() {
+        owned_by(Some(&name));
+    }
     let principal = server.load.admit(&name, server.clock.now())?;
     Ok((asker?, Some(principal)))
 }

@@ -10,6 +10,8 @@ mod error;
 #[cfg(feature = "builtin")]
 pub mod builtin;
 pub mod fake;
+#[cfg(feature = "builtin")]
+pub mod places;
 pub mod table;
 pub mod target;
 

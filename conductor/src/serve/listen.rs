@@ -1,6 +1,6 @@
 //! The doors of the control API: TLS over TCP for everybody with a token, a unix socket for the people of this machine.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use api::{Api, Origin, User};
+use api::{Api, Origin, Owner, User};
 use axum::Router;
 use axum::body::Body;
 use http::Request;
@@ -17,9 +17,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
+use router::places::{Place, Places};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -50,7 +50,7 @@ pub fn unix(path: &Path) -> Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves at most so many TLS connections at a time until `stop` is cancelled, then finishes what is in flight, in bounded time.
+/// Serves at most so many TLS connections at a time, where the largest holder of them gives way to others, until `stop` is cancelled, then finishes what is in flight, in bounded time.
 pub async fn serve_tls(
     listener: TcpListener,
     config: Arc<rustls::ServerConfig>,
@@ -65,11 +65,10 @@ pub async fn serve_tls(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Some(permit) = door.admit() else { continue };
+        let Some(place) = door.admit(from.ip()) else { continue };
         let (door, acceptor, api) = (door.clone(), acceptor.clone(), api.clone());
         tokio::spawn(async move {
-            door.tls(acceptor, stream, from, &api).await;
-            drop(permit);
+            unless_given_away(&place, door.tls(acceptor, stream, from, &api, &place)).await;
         });
     }
     door.close().await;
@@ -84,16 +83,23 @@ pub async fn serve_unix(listener: UnixListener, api: Api, extra: Router, connect
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (Some(user), Some(permit)) = (local_user(&stream), door.admit()) else { continue };
+        let (Some(user), Some(place)) = (local_user(&stream), door.admit(Ipv4Addr::LOCALHOST.into())) else { continue };
         let (origin, peer) = (Origin(format!("unix:{}", user.name)), Peer(user.name.clone()));
         let served = api.router_for(user).layer(axum::Extension(origin));
         let (door, router) = (door.clone(), extra.clone().layer(axum::Extension(peer)).fallback_service(served));
         tokio::spawn(async move {
-            door.serve(stream, router).await;
-            drop(permit);
+            unless_given_away(&place, door.serve(stream, router, &place)).await;
         });
     }
     door.close().await;
+}
+
+/// Serves a connection until it ends, or has to give way to another.
+async fn unless_given_away(place: &Place, serving: impl Future<Output = ()>) {
+    tokio::select! {
+        () = place.given_away() => tracing::debug!("a connection gave way to another"),
+        () = serving => {}
+    }
 }
 
 fn local_user(stream: &UnixStream) -> Option<User> {
@@ -104,7 +110,7 @@ fn local_user(stream: &UnixStream) -> Option<User> {
 /// What connections of one listener share.
 #[derive(Clone)]
 struct Door {
-    connections: Arc<Semaphore>,
+    places: Arc<Places>,
     refused: Arc<AtomicUsize>,
     graceful: Arc<std::sync::Mutex<Option<GracefulShutdown>>>,
 }
@@ -112,20 +118,20 @@ struct Door {
 impl Door {
     fn new(connections_max: usize) -> Self {
         let graceful = Arc::new(std::sync::Mutex::new(Some(GracefulShutdown::new())));
-        Self { connections: Arc::new(Semaphore::new(connections_max)), refused: Arc::default(), graceful }
+        Self { places: Places::yielding(connections_max), refused: Arc::default(), graceful }
     }
 
-    /// A place for one more connection; `None` when there are as many as there may be.
-    fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.connections).try_acquire_owned().ok();
+    /// A place for one more connection; `None` when there are as many as there may be, and none gives way.
+    fn admit(&self, from: IpAddr) -> Option<Arc<Place>> {
+        let place = self.places.take(from).map(Arc::new);
         // Who is flooded with connections need not be flooded with words.
-        if permit.is_none() && self.refused.fetch_add(1, Relaxed).is_multiple_of(REFUSED_TOLD) {
+        if place.is_none() && self.refused.fetch_add(1, Relaxed).is_multiple_of(REFUSED_TOLD) {
             tracing::warn!("too many connections: one was refused, see the setting api-connections");
         }
-        permit
+        place
     }
 
-    async fn tls(&self, acceptor: TlsAcceptor, stream: TcpStream, from: SocketAddr, api: &Api) {
+    async fn tls(&self, acceptor: TlsAcceptor, stream: TcpStream, from: SocketAddr, api: &Api, place: &Arc<Place>) {
         // Without it an answer waits for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
@@ -135,23 +141,29 @@ impl Door {
                     Some(user) => api.router_for(user),
                     None => api.router(),
                 };
-                self.serve(stream, router.layer(axum::Extension(Origin(from.ip().to_string())))).await;
+                let owner = Arc::clone(place);
+                let owner = Owner(Arc::new(move |principal| match principal {
+                    Some(principal) => owner.belongs_to(principal),
+                    None => owner.is_exempt(),
+                }));
+                let router = router.layer(axum::Extension(owner)).layer(axum::Extension(Origin(from.ip().to_string())));
+                self.serve(stream, router, place).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, router: Router) {
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, router: Router, place: &Arc<Place>) {
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(Duration::from_secs(30));
-        let pulse = Pulse::default();
+        let (pulse, place) = (Pulse::default(), Arc::clone(place));
         let timed = Timed::new(Escaped::new(stream), pulse.clone(), PATIENCE);
         let service = service_fn(move |request: Request<Incoming>| {
             pulse.busy(request.version());
-            let (pulse, answer) = (pulse.clone(), router.clone().oneshot(request.map(Body::new)));
-            async move { answer.await.map(|response| pulse.until_sent(response)) }
+            let (pulse, work, answer) = (pulse.clone(), place.work(), router.clone().oneshot(request.map(Body::new)));
+            async move { answer.await.map(|response| pulse.until_sent(response).map(|body| api::body_holding(body, work))) }
         });
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(timed), service).into_owned();
         let watched = self.graceful.lock().ok().and_then(|graceful| graceful.as_ref().map(|graceful| graceful.watch(connection)));

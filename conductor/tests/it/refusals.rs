@@ -61,30 +61,66 @@ fn keys_and_tokens_are_for_their_owner_alone() {
 }
 
 #[test]
-fn connections_beyond_the_limit_are_closed_and_those_before_go_on() {
+fn of_more_connections_than_there_may_be_the_one_that_rests_longest_is_closed() {
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
     let server = Server::start_with(&[("CONDUCTOR_API_CONNECTIONS", "2")]);
     let connect = || UnixStream::connect(server.data().join("conductor.sock")).unwrap();
-    let (mut first, second) = (connect(), connect());
-    let mut answer = [0; 12];
-    let mut ask = |stream: &mut UnixStream| {
+    let ask = |stream: &mut UnixStream| {
+        let (mut answer, mut byte) = (Vec::new(), [0]);
         stream.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        stream.read_exact(&mut answer).map(|()| String::from_utf8_lossy(&answer).into_owned())
+        while !answer.ends_with(b"\r\n\r\nok") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+            answer.push(byte[0]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
     };
-    assert_eq!(ask(&mut first).unwrap(), "HTTP/1.1 200");
+    let mut first = connect();
+    ask(&mut first);
+    let mut silent = connect();
+    ask(&mut first);
     let mut third = connect();
-    let _ = third.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(!matches!(third.read(&mut [0; 1]), Ok(1..)), "it is closed");
-    drop(second);
-    let begun = std::time::Instant::now();
-    let again = std::iter::repeat_with(|| {
-        let mut stream = connect();
-        let _ = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
-        stream.read(&mut [0; 1])
-    });
-    let served = again.take_while(|_| begun.elapsed().as_secs() < 10).any(|read| matches!(read, Ok(1..)));
-    assert!(served, "there is room again: {}", server.log());
+    ask(&mut third);
+    assert_eq!(silent.read(&mut [0; 1]).unwrap_or(0), 0, "it is closed");
+    ask(&mut first);
+}
+
+/// Connections of somebody to the control API, by TLS as anybody may open them.
+fn curl(server: &Server, token: &str, path: &str) -> Command {
+    let kubeconfig = std::fs::read_to_string(server.data().join("kubeconfig")).unwrap();
+    let address = kubeconfig.lines().find_map(|line| line.trim().strip_prefix("server: ")).unwrap().trim_matches('"').to_owned();
+    let mut curl = Command::new("curl");
+    curl.args(["-skNo", "/dev/null", "-m", "60", "-w", "%{http_code}", "-H"]).arg(format!("Authorization: Bearer {token}"));
+    curl.arg(format!("{address}{path}")).stdout(std::process::Stdio::piped());
+    curl
+}
+
+#[test]
+fn who_opens_many_connections_keeps_nobody_out() {
+    use std::net::TcpStream;
+    let server = Server::start_with(&[("CONDUCTOR_API_CONNECTIONS", "20")]);
+    let created = |name: &str| {
+        let output = server.run(&["token", "create", name, "--role", "view"]);
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let (greedy, other) = (created("greedy"), created("other"));
+    let kubeconfig = std::fs::read_to_string(server.data().join("kubeconfig")).unwrap();
+    let address = kubeconfig.lines().find_map(|line| line.trim().strip_prefix("server: https://")).unwrap().trim_matches('"').to_owned();
+    let served = |token: &str| {
+        let output = curl(&server, token, "/api/v1/namespaces/default/configmaps").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "200", "{}", server.log());
+    };
+    let silent: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    served(&other);
+    drop(silent);
+    let watch = "/api/v1/configmaps?watch=1&timeoutSeconds=50";
+    let mut watching: Vec<_> = (0..30).map(|_| curl(&server, &greedy, watch).spawn().unwrap()).collect();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    served(&other);
+    served(&other);
+    for child in &mut watching {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
 }
 
 #[test]
