@@ -47,12 +47,9 @@ pub struct Place {
     connection: Arc<Connection>,
 }
 
-/// A request on a connection, until this is dropped.
+/// A request on a connection, until this is dropped. What a connection became by an upgrade keeps its place by this.
 #[derive(Debug)]
-pub struct Work {
-    places: Arc<Places>,
-    connection: Arc<Connection>,
-}
+pub struct Work(Arc<Place>);
 
 impl Places {
     /// Places for so many connections; those with a request never give way.
@@ -70,7 +67,7 @@ impl Places {
     }
 
     /// A place for a connection; `None` when all are taken and none gives way.
-    pub fn take(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
+    pub fn take(self: &Arc<Self>, from: IpAddr) -> Option<Arc<Place>> {
         let holder = Holder::Address(site(from));
         let mut taken = self.taken();
         if taken.len() >= self.most {
@@ -88,7 +85,7 @@ impl Places {
             end: CancellationToken::new(),
         });
         taken.insert(began, Arc::clone(&connection));
-        Some(Place { places: Arc::clone(self), connection })
+        Some(Arc::new(Place { places: Arc::clone(self), connection }))
     }
 
     /// Of those who hold most, the connection that rests longest; else the oldest at work of somebody who has more than who comes.
@@ -143,9 +140,9 @@ impl Place {
     }
 
     /// A request has begun.
-    pub fn work(&self) -> Work {
+    pub fn work(self: &Arc<Self>) -> Work {
         self.connection.requests.fetch_add(1, Relaxed);
-        Work { places: Arc::clone(&self.places), connection: Arc::clone(&self.connection) }
+        Work(Arc::clone(self))
     }
 
     /// Waits until the connection has to give way.
@@ -162,8 +159,8 @@ impl Drop for Place {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.connection.rests_since.store(self.places.moment(), Relaxed);
-        self.connection.requests.fetch_sub(1, Relaxed);
+        self.0.connection.rests_since.store(self.0.places.moment(), Relaxed);
+        self.0.connection.requests.fetch_sub(1, Relaxed);
     }
 }
 
@@ -175,7 +172,7 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    fn is_over(place: &Place) -> bool {
+    fn is_over(place: &Arc<Place>) -> bool {
         place.connection.end.is_cancelled()
     }
 
@@ -201,7 +198,7 @@ mod tests {
             let held = [1, 1, 2].map(|last| places.take(at(last)).unwrap());
             let _work = held.each_ref().map(Place::work);
             assert!(places.take(at(1)).is_none(), "nobody has more than who comes");
-            assert_eq!(places.take(at(2)).is_some(), false);
+            assert!(places.take(at(2)).is_none());
             let new = places.take(at(3));
             assert_eq!((new.is_some(), held.each_ref().map(is_over)), (gives, [gives, false, false]));
         }

@@ -123,7 +123,7 @@ impl Door {
 
     /// A place for one more connection; `None` when there are as many as there may be, and none gives way.
     fn admit(&self, from: IpAddr) -> Option<Arc<Place>> {
-        let place = self.places.take(from).map(Arc::new);
+        let place = self.places.take(from);
         // Who is flooded with connections need not be flooded with words.
         if place.is_none() && self.refused.fetch_add(1, Relaxed).is_multiple_of(REFUSED_TOLD) {
             tracing::warn!("too many connections: one was refused, see the setting api-connections");

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,9 +21,10 @@ use super::core::Core;
 use super::exchange;
 use super::options::Options;
 use super::refusal::Refusal;
+use crate::places::{Place, Places};
 
-/// How long to wait when the system has no more sockets to give.
-const BREATH: Duration = Duration::from_millis(50);
+/// How long to wait when there are no more sockets, or places.
+const BREATH: Duration = Duration::from_millis(20);
 /// A silent HTTP/2 client is asked after this long whether it is still there.
 const HTTP2_ALIVE_PERIOD: Duration = Duration::from_secs(20);
 const HTTP2_STREAMS_MAX: u32 = 256;
@@ -46,26 +46,26 @@ impl Acceptors {
     pub(super) fn start(listener: TcpListener, core: &Arc<Core>) -> io::Result<Self> {
         let acceptors =
             Self { stop: CancellationToken::new(), kill: CancellationToken::new(), busy: TaskTracker::new(), running: TaskTracker::new() };
-        let permits = core.options.connections_max.map(|connections| Arc::new(Semaphore::new(connections)));
+        let places = core.options.connections_max.map(Places::new);
         let workers = core.options.workers;
         if workers == 0 {
-            let acceptor = acceptors.acceptor(0, core, permits);
+            let acceptor = acceptors.acceptor(0, core, places);
             acceptors.running.spawn(acceptor.run(listener));
             return Ok(acceptors);
         }
         let listener = listener.into_std()?;
         for shelf in 0..workers {
-            let acceptor = acceptors.acceptor(shelf, core, permits.clone());
+            let acceptor = acceptors.acceptor(shelf, core, places.clone());
             acceptors.spawn_thread(acceptor, listener.try_clone()?)?;
         }
         Ok(acceptors)
     }
 
-    fn acceptor(&self, shelf: usize, core: &Arc<Core>, permits: Option<Arc<Semaphore>>) -> Acceptor {
+    fn acceptor(&self, shelf: usize, core: &Arc<Core>, places: Option<Arc<Places>>) -> Acceptor {
         Acceptor {
             core: Arc::clone(core),
             shelf,
-            permits,
+            places,
             protocols: Arc::new(protocols(&core.options)),
             stop: self.stop.clone(),
             kill: self.kill.clone(),
@@ -113,7 +113,7 @@ impl Drop for Acceptors {
 struct Acceptor {
     core: Arc<Core>,
     shelf: usize,
-    permits: Option<Arc<Semaphore>>,
+    places: Option<Arc<Places>>,
     protocols: Arc<Builder<TokioExecutor>>,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -143,35 +143,38 @@ impl Acceptor {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
                 Some(_ended) = connections.join_next() => continue,
-                accepted = self.next(&listener) => accepted,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(BREATH).await;
                 }
-                Ok((stream, permit)) => {
-                    if let Some(client) = self.client(&stream) {
-                        connections.spawn(serve(Arc::clone(&self.protocols), stream, client, graceful.watcher(), permit));
+                Ok((stream, from)) => {
+                    let Some(place) = self.place(from).await else { return };
+                    if let Some(client) = self.client(&stream, from, place) {
+                        connections.spawn(serve(Arc::clone(&self.protocols), stream, client, graceful.watcher()));
                     }
                 }
             }
         }
     }
 
-    async fn next(&self, listener: &TcpListener) -> io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
-        let permit = match &self.permits {
-            None => None,
-            Some(permits) => Arc::clone(permits).acquire_owned().await.ok(),
-        };
-        let (stream, _) = listener.accept().await?;
-        Ok((stream, permit))
+    /// A place for a connection, once there is one; those after it wait in the listener's queue until then. `None` when told to stop.
+    async fn place(&self, from: SocketAddr) -> Option<Option<Arc<Place>>> {
+        let Some(places) = &self.places else { return Some(None) };
+        loop {
+            if let Some(place) = places.take(from.ip()) {
+                return Some(Some(place));
+            }
+            self.stop.run_until_cancelled(tokio::time::sleep(BREATH)).await?;
+        }
     }
 
     /// `None` when the client is gone already.
-    fn client(&self, stream: &TcpStream) -> Option<Arc<Client>> {
+    fn client(&self, stream: &TcpStream, from: SocketAddr, place: Option<Arc<Place>>) -> Option<Arc<Client>> {
         stream.set_nodelay(true).ok()?;
-        Some(Arc::new(Client::new(Arc::clone(&self.core), self.shelf, stream.peer_addr().ok()?)))
+        Some(Arc::new(Client::new(Arc::clone(&self.core), self.shelf, from, place)))
     }
 }
 
@@ -180,9 +183,8 @@ async fn serve(
     stream: TcpStream,
     client: Arc<Client>,
     watcher: hyper_util::server::graceful::Watcher,
-    _permit: Option<OwnedSemaphorePermit>,
 ) {
-    let peer = client.peer;
+    let (peer, place) = (client.peer, client.place.clone());
     let io = Watched::new(stream, Arc::clone(&client));
     let core = Arc::clone(&client.core);
     let service = service_fn(move |request| {
@@ -190,7 +192,17 @@ async fn serve(
         async move { Ok::<_, Infallible>(exchange::answer(&client, request).await) }
     });
     let connection = protocols.serve_connection_with_upgrades(io, service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
+    let given_away = async {
+        match &place {
+            Some(place) => place.given_away().await,
+            None => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = watcher.watch(connection) => ended,
+        () = given_away => return,
+    };
+    if let Err(error) = ended {
         if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
             note_too_large(&core, peer);
         }

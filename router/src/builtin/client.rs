@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep};
 use super::core::Core;
 use super::early::Early;
 use super::forwarded::Forwarded;
+use crate::places::{Place, Work};
 use crate::target::{self, Targets};
 
 /// Answers up to this size are written in one piece.
@@ -51,10 +52,12 @@ pub(super) struct Client {
     pub(super) address: HeaderValue,
     /// The last `Forwarded` and the host it was made for: a connection seldom asks for two.
     pub(super) forwarded: Mutex<Option<Forwarded>>,
+    /// Where there are only so many.
+    pub(super) place: Option<Arc<Place>>,
 }
 
 impl Client {
-    pub(super) fn new(core: Arc<Core>, shelf: usize, peer: SocketAddr) -> Self {
+    pub(super) fn new(core: Arc<Core>, shelf: usize, peer: SocketAddr, place: Option<Arc<Place>>) -> Self {
         let address = peer.ip().to_canonical();
         core.tolls.connections.fetch_add(1, Relaxed);
         Self {
@@ -66,7 +69,15 @@ impl Client {
             early: Early::default(),
             address: HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown")),
             forwarded: Mutex::default(),
+            place,
         }
+    }
+}
+
+impl Client {
+    /// Marks that a request has begun, until it is dropped.
+    pub(super) fn work(&self) -> Option<Work> {
+        self.place.as_ref().map(Place::work)
     }
 }
 

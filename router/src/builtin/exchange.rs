@@ -23,6 +23,7 @@ use super::refusal::Refusal;
 use super::tally::Visit;
 use super::{request, tunnel};
 use crate::Protocol;
+use crate::places::Work;
 
 /// How often a request that was never sent is tried again.
 const TRIES_MAX: u32 = 3;
@@ -64,6 +65,7 @@ async fn carry(
     host: &HeaderValue,
     arrival: Instant,
 ) -> Result<Response<Relay>, Refusal> {
+    let work = client.work();
     request::check(&mut request, &client.core.options)?;
     let path = request::route_path(&request).into_owned();
     let (seat, mut visit, way) = seat(client, &request, host, &path, arrival)?;
@@ -77,7 +79,7 @@ async fn carry(
     let journey = Journey { client, hears_interim, host: text(host), path: &path, way, arrival };
     let delivered = deliver(&journey, seat, request, upgrade.is_some()).await;
     match delivered.and_then(|delivered| acceptable(&delivered.response, upgrade.as_ref(), client).map(|()| delivered)) {
-        Ok(delivered) => Ok(pass_on(client, version, delivered, visit, upgrade)),
+        Ok(delivered) => Ok(pass_on(client, version, delivered, visit, upgrade, work)),
         Err(refusal) => {
             let failed = refusal.is_ours();
             visit.answered(refusal.status().as_u16(), failed);
@@ -262,7 +264,14 @@ fn acceptable(response: &Response<Incoming>, upgrade: Option<&Upgrade>, client: 
     Ok(())
 }
 
-fn pass_on(client: &Arc<Client>, version: Version, delivered: Delivered, mut visit: Visit, upgrade: Option<Upgrade>) -> Response<Relay> {
+fn pass_on(
+    client: &Arc<Client>,
+    version: Version,
+    delivered: Delivered,
+    mut visit: Visit,
+    upgrade: Option<Upgrade>,
+    work: Option<Work>,
+) -> Response<Relay> {
     let Delivered { mut response, link, seat, until } = delivered;
     visit.answered(response.status().as_u16(), false);
     // What could not be written by now comes too late.
@@ -273,12 +282,12 @@ fn pass_on(client: &Arc<Client>, version: Version, delivered: Delivered, mut vis
         && let Some(upgrade) = upgrade
     {
         client.pulse.free();
-        return tunnel::begin(response, link, seat, upgrade);
+        return tunnel::begin(response, link, seat, upgrade, work);
     }
     *response.version_mut() = Version::HTTP_11;
     headers::to_client(version, response.status(), response.headers_mut());
     let time_up = until.map(|until| Box::pin(tokio::time::sleep_until(until.into())));
-    let passage = Passage { client: Arc::clone(client), visit, connection: Some((link, seat)), time_up };
+    let passage = Passage { client: Arc::clone(client), visit, connection: Some((link, seat)), time_up, _work: work };
     response.map(|incoming| Relay::new(incoming, passage))
 }
 
@@ -303,6 +312,7 @@ pub(super) struct Passage {
     visit: Visit,
     connection: Option<(Link, Seat)>,
     time_up: Option<Pin<Box<Sleep>>>,
+    _work: Option<Work>,
 }
 
 impl Passage {

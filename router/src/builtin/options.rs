@@ -32,7 +32,8 @@ pub struct Options {
     pub headers_max: usize,
     /// Which requests are logged.
     pub access_log: AccessLog,
-    /// The most connections from clients at a time; further ones wait in the listener's queue.
+    /// The most connections from clients at a time. Beyond it, one at rest of whoever has most is closed for a new one; where all are at
+    /// work, further ones wait in the listener's queue.
     pub connections_max: Option<usize>,
     /// Consecutive connect failures after which an endpoint is passed over.
     pub ejection_failures: u32,

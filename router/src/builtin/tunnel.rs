@@ -11,15 +11,19 @@ use super::body::Relay;
 use super::endpoint::Seat;
 use super::headers::{self, Upgrade};
 use super::link::Link;
+use crate::places::Work;
 
 /// Grants the client's wish as the endpoint did, and joins the two connections once the client has been told.
 /// A tunnel that is cut is no failed request: its answer was the upgrade.
-pub(super) fn begin(mut response: Response<Incoming>, link: Link, seat: Seat, wish: Upgrade) -> Response<Relay> {
+pub(super) fn begin(mut response: Response<Incoming>, link: Link, seat: Seat, wish: Upgrade, work: Option<Work>) -> Response<Relay> {
     let upstream = hyper::upgrade::on(&mut response);
     let downstream = headers::to_client_upgraded(response.headers_mut(), wish);
     let endpoint = Arc::clone(&seat.endpoint);
     let cuts = seat.cuts();
-    let task = tokio::spawn(join(downstream, upstream, link, seat));
+    let task = tokio::spawn(async move {
+        join(downstream, upstream, link, seat).await;
+        drop(work);
+    });
     endpoint.adopt(task.abort_handle(), cuts);
     response.map(|_| Relay::EMPTY)
 }

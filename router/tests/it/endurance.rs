@@ -90,19 +90,37 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_their_turn() {
+async fn connections_beyond_the_limit_take_the_place_of_one_at_rest() {
     let backend = Backend::start("shop").await;
-    let router = builtin_with(Options { connections_max: Some(1), ..Options::default() }).await;
+    let router = builtin_with(Options { connections_max: Some(2), ..Options::default() }).await;
     send_all_to(&router, &[backend.address]).await;
     let mut first = Kept::open(router.address()).await;
     first.get("/").await.unwrap();
+    let mut silent = TcpStream::connect(router.address()).await.unwrap();
+    until(|| router.totals().connections == 2).await;
+    first.get("/").await.unwrap();
+    let mut third = Kept::open(router.address()).await;
+    assert_eq!(third.get("/").await.unwrap().body, "shop");
+    assert_eq!(read_to_end(&mut silent).await, "");
+    assert_eq!(first.get("/").await.unwrap().body, "shop");
+    assert_eq!(router.totals().connections, 2);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_while_all_are_at_work() {
+    let backend = Backend::start("much to read ".repeat(2_000_000).leak()).await;
+    let router = builtin_with(Options { connections_max: Some(1), ..Options::default() }).await;
+    send_all_to(&router, &[backend.address]).await;
+    let mut first = TcpStream::connect(router.address()).await.unwrap();
+    first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    until(|| backend.requests() == 1).await;
     let mut second = Kept::open(router.address()).await;
     let (answer, ()) = tokio::join!(second.get("/"), async {
         tokio::time::sleep(SHORT).await;
         assert_eq!((backend.requests(), router.totals().connections), (1, 1));
         drop(first);
     });
-    assert_eq!(answer.unwrap().body, "shop");
+    assert_eq!(answer.unwrap().status, 200);
 }
 
 #[tokio::test]
