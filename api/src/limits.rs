@@ -79,7 +79,20 @@ struct Allowance {
 
 /// Told whose requests come over a connection, by what they are charged to; `None` for administrators. A request's extension.
 #[derive(Clone)]
-pub struct Owner(pub Arc<dyn Fn(Option<&str>) + Send + Sync>);
+pub struct Owner(Arc<Told>);
+
+type Told = dyn Fn(Option<&str>) + Send + Sync;
+
+impl Owner {
+    /// Calls `told` for each request.
+    pub fn new(told: impl Fn(Option<&str>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+
+    pub(crate) fn is(&self, principal: Option<&str>) {
+        (self.0)(principal);
+    }
+}
 
 /// Places that are taken, until this is dropped.
 #[derive(Debug)]

@@ -247,7 +247,7 @@ async fn admitted(server: &Server, parts: &Parts) -> Result<(User, Option<Arc<Pr
         None => authenticate(server, &parts.headers).await,
     };
     let known = asker.as_ref().ok().filter(|asker| asker.name != access::ANONYMOUS);
-    let owned_by = |name: Option<&str>| parts.extensions.get::<Owner>().into_iter().for_each(|owner| (owner.0)(name));
+    let owned_by = |name: Option<&str>| parts.extensions.get::<Owner>().into_iter().for_each(|owner| owner.is(name));
     if known.is_some_and(User::is_master) {
         owned_by(None);
         return Ok((asker?, None));

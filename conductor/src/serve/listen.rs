@@ -142,10 +142,10 @@ impl Door {
                     None => api.router(),
                 };
                 let owner = Arc::clone(place);
-                let owner = Owner(Arc::new(move |principal| match principal {
+                let owner = Owner::new(move |principal| match principal {
                     Some(principal) => owner.belongs_to(principal),
                     None => owner.is_exempt(),
-                }));
+                });
                 let router = router.layer(axum::Extension(owner)).layer(axum::Extension(Origin(from.ip().to_string())));
                 self.serve(stream, router, place).await;
             }

@@ -3,6 +3,7 @@
 pub mod audit;
 mod certificate;
 mod credentials;
+mod descriptors;
 mod escaped;
 mod listen;
 pub mod local;
@@ -46,8 +47,9 @@ const PREDECESSOR_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(flags: Flags) -> Result<()> {
     let environment = Environment::read();
     let effective = Effective::read(&flags, &environment)?;
-    let settings = effective.settings();
+    let mut settings = effective.settings();
     let level = logging::start(&settings)?;
+    descriptors::fit(&mut settings);
     for (name, meant) in environment.slips() {
         tracing::warn!("{name} is no setting: did you mean {meant}?");
     }

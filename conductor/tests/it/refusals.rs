@@ -77,6 +77,8 @@ fn of_more_connections_than_there_may_be_the_one_that_rests_longest_is_closed() 
     let mut first = connect();
     ask(&mut first);
     let mut silent = connect();
+    // Long enough that it was accepted.
+    std::thread::sleep(std::time::Duration::from_millis(300));
     ask(&mut first);
     let mut third = connect();
     ask(&mut third);

@@ -125,14 +125,15 @@ fn synchronised(told: Option<&str>) -> Finding {
 /// Whether there can be as many connections as there should.
 pub fn open_files() -> Finding {
     match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((soft, _)) => files(soft),
+        // A server raises its limit as far as it may.
+        Ok((_, hard)) => files(hard),
         Err(error) => Finding::warning("open files", format!("their limit is not told: {error}"), ""),
     }
 }
 
-fn files(soft: u64) -> Finding {
-    let what = format!("up to {soft}");
-    if soft < OPEN_FILES_MIN { Finding::warning("open files", what, "ulimit -n 1048576") } else { Finding::good("open files", what) }
+fn files(most: u64) -> Finding {
+    let what = format!("up to {most}");
+    if most < OPEN_FILES_MIN { Finding::warning("open files", what, "ulimit -n 1048576") } else { Finding::good("open files", what) }
 }
 
 /// Whether programs can run as users of their namespaces.
