@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 
 use crate::limits::{Charge, Taken};
@@ -47,6 +48,28 @@ pub fn until_sent(mut response: Response) -> Response {
 /// A body that drops `held` when all of it is sent, or its client is gone.
 pub fn body_holding<T: Send + Unpin + 'static>(body: Body, held: T) -> Body {
     Body::new(Holder { body, _held: held })
+}
+
+/// A body that ends when `end` is ready, if it has not ended before.
+pub fn body_until(body: Body, end: impl Future<Output = ()> + Send + 'static) -> Body {
+    Body::new(Until { body, end: Box::pin(end) })
+}
+
+struct Until {
+    body: Body,
+    end: BoxFuture<'static, ()>,
+}
+
+impl http_body::Body for Until {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Pending => self.end.as_mut().poll(context).map(|()| None),
+            ready => ready,
+        }
+    }
 }
 
 struct Holder<T> {

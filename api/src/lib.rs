@@ -43,6 +43,7 @@ mod table;
 mod usage;
 mod verbs;
 mod webhook;
+mod withdrawn;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};

@@ -10,6 +10,7 @@ use tower::ServiceExt as _;
 
 use crate::serve::Call;
 use crate::status::{Result, Status};
+use crate::withdrawn::Grant;
 use crate::{access, admission, object};
 
 /// Finds the agent of a node. In one process the agent's own router; across machines one that forwards.
@@ -56,6 +57,8 @@ pub async fn connect(call: &Call, subresource: &str) -> Result<Response> {
     }
     let mut request = Request::new(Body::empty());
     *request.extensions_mut() = call.extensions.clone();
+    let place = call.principal.as_deref().map(|principal| principal.stream()).transpose()?;
+    request.extensions_mut().insert(Grant::of(call, "create").lease(place));
     for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION] {
         if let Some(value) = call.headers.get(&name) {
             request.headers_mut().insert(name, value.clone());

@@ -29,6 +29,7 @@ use crate::registry::{Registry, Served};
 use crate::requests::Told;
 use crate::status::{Result, Status};
 use crate::table::Include;
+use crate::withdrawn::Grant;
 use crate::{BODY_BYTES_MAX, Server, access, answer, conversion, definitions, discovery, object, openapi, pod_streams, usage, verbs};
 
 /// How often a request is served anew when the definition of its kind changes meanwhile.
@@ -232,8 +233,14 @@ async fn route(server: Arc<Server>, request: Request<()>, body: &mut Body, told:
                 if parts.method != Method::GET {
                     settle_after(&call).await;
                 }
-                hold(&call, &mut response, taken, is_watch)?;
-                return Ok(response);
+                let follows = call.place.subresource.as_deref() == Some("log") && call.query.is_true("follow");
+                let goes_on = is_watch || follows;
+                hold(&call, &mut response, taken, goes_on)?;
+                if !goes_on {
+                    return Ok(response);
+                }
+                let grant = Grant::of(&call, verb(&parts.method, &call.place, is_watch));
+                return Ok(response.map(|body| held::body_until(body, grant.withdrawn())));
             }
         }
     }
@@ -262,10 +269,9 @@ async fn admitted(server: &Server, parts: &Parts) -> Result<(User, Option<Arc<Pr
 }
 
 /// An answer has its place until it is sent; one that goes on has one of another kind. Errors: 429.
-fn hold(call: &Call, response: &mut Response, taken: Option<Taken>, is_watch: bool) -> Result<()> {
+fn hold(call: &Call, response: &mut Response, taken: Option<Taken>, goes_on: bool) -> Result<()> {
     let Some(principal) = &call.principal else { return Ok(()) };
-    let follows = call.place.subresource.as_deref() == Some("log") && call.query.is_true("follow");
-    if is_watch || follows {
+    if goes_on {
         held::place(response, principal.stream()?);
     } else if let Some(taken) = taken {
         held::place(response, taken);

@@ -133,3 +133,53 @@ fn what_is_typed_reaches_a_container_and_is_its_end_where_the_pod_says_so() {
     assert!(!kubectl.good("get pod echo -o jsonpath={.status.containerStatuses[*].restartCount}", "0 0").contains('1'));
     kubectl.good("logs echo -c deaf", "at its end");
 }
+
+/// How long a child takes to end by itself, in seconds; it is given twenty.
+fn seconds_to_end(mut child: std::process::Child) -> u64 {
+    let begun = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() && begun.elapsed().as_secs() < 20 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    begun.elapsed().as_secs()
+}
+
+#[test]
+fn what_goes_on_ends_when_the_token_or_the_role_is_withdrawn() {
+    let Some(kubectl) = start() else { return };
+    let made = |user: &str| {
+        let output = kubectl.server.run(&["token", "create", user]);
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let (jane, john) = (made("jane"), made("john"));
+    for user in ["jane", "john"] {
+        kubectl.good(&format!("create rolebinding {user} --clusterrole=edit --user={user}"), "created");
+        kubectl.good(&format!("create rolebinding {user}-exec --clusterrole=admin --user={user}"), "created");
+    }
+    let open = |name: &str, token: &str, words: &str| {
+        let output = kubectl.server.run(&["kubeconfig", "--token", token]);
+        kubectl.write(name, &String::from_utf8(output.stdout).unwrap());
+        let mut command = kubectl.command(&format!("--kubeconfig {name} -n default {words}"));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut told = [0];
+        child.stdout.as_mut().unwrap().read_exact(&mut told).unwrap();
+        child
+    };
+    let all = |name: &str, token: &str| {
+        [
+            open(name, token, "get configmaps -w -o name"),
+            open(name, token, "exec -i shop-web-1-0 -- sh -c echo\thi;exec\tsleep\t600"),
+            open(name, token, "port-forward shop-web-1-0 :8080 --address 127.0.0.1"),
+        ]
+    };
+    kubectl.good("create configmap there", "created");
+    let (of_jane, of_john) = (all("jane.yaml", &jane), all("john.yaml", &john));
+    assert!(kubectl.server.run(&["token", "delete", jane.split('.').next().unwrap()]).status.success());
+    let seconds = of_jane.map(seconds_to_end);
+    let [mut watch, mut exec, mut forward] = of_john;
+    assert!([&mut watch, &mut exec, &mut forward].into_iter().all(|child| child.try_wait().unwrap().is_none()), "john's go on");
+    kubectl.good("delete rolebinding john john-exec", "deleted");
+    let others = [watch, exec, forward].map(seconds_to_end);
+    assert!(seconds.iter().chain(&others).all(|seconds| *seconds < 12), "{seconds:?} {others:?}");
+}

@@ -16,7 +16,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::upgrade::{Upgrade, accept_spdy};
+use super::upgrade::{Upgrade, Way, accept_spdy};
 use super::{MESSAGE_BYTES_MAX, Shared, channels, refusal, tunnel, values};
 
 const CHANNELS: &str = "v4.channel.k8s.io";
@@ -36,16 +36,17 @@ pub struct Ports {
 pub async fn forward(State(shared): State<Arc<Shared>>, Path(uid): Path<String>, RawQuery(query): RawQuery, upgrade: Upgrade) -> Response {
     let Some((_, state)) = shared.sandboxes().await.remove(&uid) else { return refusal(400, "the pod has not been started") };
     let ports = Ports::of(&state);
-    let upgrade = match upgrade {
-        Upgrade::WebSocket(upgrade) => upgrade.protocols([tunnel::PROTOCOL, CHANNELS]).max_message_size(MESSAGE_BYTES_MAX),
-        Upgrade::Spdy(upgrade, offered) => {
-            let talk = async move |connection| tunnel::over_connection(connection, ports).await;
+    let Upgrade { way, lease } = upgrade;
+    let upgrade = match way {
+        Way::WebSocket(upgrade) => upgrade.protocols([tunnel::PROTOCOL, CHANNELS]).max_message_size(MESSAGE_BYTES_MAX),
+        Way::Spdy(upgrade, offered) => {
+            let talk = async move |connection| lease.hold(tunnel::over_connection(connection, ports)).await;
             return accept_spdy(upgrade, &offered, tunnel::STREAM_PROTOCOL, talk);
         }
     };
     let protocol = upgrade.selected_protocol().and_then(|name| name.to_str().ok()).unwrap_or_default().to_owned();
     if protocol == tunnel::PROTOCOL {
-        return upgrade.on_upgrade(async move |socket| tunnel::over_websocket(socket, ports).await);
+        return upgrade.on_upgrade(async move |socket| lease.hold(tunnel::over_websocket(socket, ports)).await);
     }
     if protocol != CHANNELS {
         return refusal(400, &format!("expected one of the WebSocket protocols {}, {CHANNELS}", tunnel::PROTOCOL));
@@ -54,7 +55,7 @@ pub async fn forward(State(shared): State<Arc<Shared>>, Path(uid): Path<String>,
     let numbers: Option<Vec<u16>> = asked.iter().flat_map(|text| text.split(',')).map(|text| text.parse().ok()).collect();
     match numbers {
         Some(numbers) if !numbers.is_empty() && numbers.len() <= PORTS_MAX => {
-            upgrade.on_upgrade(async move |socket| over_channels(socket, &ports, &numbers).await)
+            upgrade.on_upgrade(async move |socket| lease.hold(over_channels(socket, &ports, &numbers)).await)
         }
         _ => refusal(400, &format!("ports: expected 1 to {PORTS_MAX} port numbers, found {asked:?}")),
     }

@@ -1,6 +1,7 @@
 //! How a request leaves HTTP for a conversation: to a WebSocket, or to SPDY, which older clients know.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
@@ -10,6 +11,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
 
 use super::channels::{self, Heard, Sink};
 use super::{MESSAGE_BYTES_MAX, refusal, spdy_channels};
@@ -21,8 +23,31 @@ const SPDY: &str = "SPDY/3.1";
 const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 const ACCEPTED_PROTOCOLS: HeaderName = HeaderName::from_static("x-accepted-stream-protocol-versions");
 
+/// What a client asked for.
+pub struct Upgrade {
+    /// What it speaks.
+    pub way: Way,
+    /// How long it may.
+    pub lease: Lease,
+}
+
+/// Held for as long as a conversation lasts, which ends when it is withdrawn.
+pub struct Lease(Option<Arc<CancellationToken>>);
+
+impl Lease {
+    /// Holds a conversation until it ends, or may go on no longer.
+    pub async fn hold(self, talk: impl Future<Output = ()>) {
+        match self.0 {
+            None => talk.await,
+            Some(lease) => {
+                lease.run_until_cancelled(talk).await;
+            }
+        }
+    }
+}
+
 /// What a client asked to speak.
-pub enum Upgrade {
+pub enum Way {
     /// Messages.
     WebSocket(WebSocketUpgrade),
     /// Frames of SPDY, in one of these protocols.
@@ -33,12 +58,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let lease = Lease(parts.extensions.get().cloned());
         let is_spdy = parts.headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(SPDY.as_bytes()));
         if is_spdy && let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() {
-            return Ok(Self::Spdy(upgrade, protocols(&parts.headers)));
+            return Ok(Self { way: Way::Spdy(upgrade, protocols(&parts.headers)), lease });
         }
         match WebSocketUpgrade::from_request_parts(parts, state).await {
-            Ok(upgrade) => Ok(Self::WebSocket(upgrade)),
+            Ok(upgrade) => Ok(Self { way: Way::WebSocket(upgrade), lease }),
             Err(rejection) => Err(rejection.into_response()),
         }
     }
@@ -58,20 +84,21 @@ impl Upgrade {
         F: FnOnce(Sink, Heard) -> Talk + Send + 'static,
         Talk: Future<Output = ()> + Send,
     {
-        match self {
-            Self::WebSocket(upgrade) => {
+        let Self { way, lease } = self;
+        match way {
+            Way::WebSocket(upgrade) => {
                 let upgrade = upgrade.protocols(channels::PROTOCOLS).max_message_size(MESSAGE_BYTES_MAX);
                 if upgrade.selected_protocol().is_none() {
                     return refusal(400, &format!("expected one of the WebSocket protocols {}", channels::PROTOCOLS.join(", ")));
                 }
                 upgrade.on_upgrade(async move |socket| {
                     let (sink, heard) = channels::of_websocket(socket);
-                    talk(sink, heard).await;
+                    lease.hold(talk(sink, heard)).await;
                 })
             }
-            Self::Spdy(upgrade, offered) => accept_spdy(upgrade, &offered, spdy_channels::PROTOCOL, async move |connection| {
+            Way::Spdy(upgrade, offered) => accept_spdy(upgrade, &offered, spdy_channels::PROTOCOL, async move |connection| {
                 if let Some((sink, heard)) = spdy_channels::begin(connection, &expected).await {
-                    talk(sink, heard).await;
+                    lease.hold(talk(sink, heard)).await;
                 }
             }),
         }
