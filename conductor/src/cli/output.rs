@@ -1,6 +1,7 @@
 //! What commands print: results on standard output, everything else on standard error.
 
-use std::io::{self, ErrorKind, Write as _};
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -67,10 +68,18 @@ pub fn kind_and_name(object: &Value) -> String {
 
 /// Writes a result, at once. Errors: the reader is gone, which is the end but no failure; or the output cannot be written.
 pub fn print(text: &str) -> Result<()> {
+    print_with("", text)
+}
+
+/// As `print`, after something of ours that a terminal obeys.
+pub fn print_with(order: &str, text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-        ErrorKind::BrokenPipe => Failure::new(Exit::ReaderGone, ""),
-        _ => Failure::failed(format!("cannot write to standard output: {error}")),
+    let text = if out.is_terminal() { harmless(text) } else { Cow::Borrowed(text) };
+    out.write_all(order.as_bytes()).and_then(|()| out.write_all(text.as_bytes())).and_then(|()| out.flush()).map_err(|error| {
+        match error.kind() {
+            ErrorKind::BrokenPipe => Failure::new(Exit::ReaderGone, ""),
+            _ => Failure::failed(format!("cannot write to standard output: {error}")),
+        }
     })
 }
 
@@ -82,7 +91,32 @@ pub fn done(text: &str) -> Result<()> {
 
 /// Tells people something on the way. Where nobody listens nothing is lost.
 pub fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let mut out = io::stderr().lock();
+    let text = if out.is_terminal() { harmless(text) } else { Cow::Borrowed(text) };
+    let _ = writeln!(out, "{text}");
+}
+
+/// Text that a terminal shows and does not obey: what programs wrote, or others named, may hold orders to it. Control characters are
+/// shown as `cat -v` does, and those that turn the direction of text by their numbers.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_order) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            _ if !is_order(letter) => shown.push(letter),
+            '\0'..='\x1f' => shown.extend(['^', char::from(letter as u8 + b'@')]),
+            '\x7f' => shown.push_str("^?"),
+            _ => shown.extend(letter.escape_unicode()),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn is_order(letter: char) -> bool {
+    let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || (letter.is_control() && letter != '\n' && letter != '\t')
 }
 
 #[cfg(test)]
@@ -93,5 +127,18 @@ mod tests {
     fn an_object_is_named_by_kind_and_name() {
         assert_eq!(kind_and_name(&json!({"kind": "Service", "metadata": {"name": "shop"}})), "service/shop");
         assert_eq!(kind_and_name(&json!({})), "/");
+    }
+
+    #[test]
+    fn a_terminal_is_given_no_orders() {
+        for (text, shown) in [
+            ("two\tcolumns\nand ünïcode 🦀\n", "two\tcolumns\nand ünïcode 🦀\n"),
+            ("\u{1b}[2J\u{1b}]0;title\u{7}", "^[[2J^[]0;title^G"),
+            ("over\rwritten\u{8}", "over^Mwritten^H"),
+            ("\u{0}\u{7f}\u{9b}31m", "^@^?\\u{9b}31m"),
+            ("a\u{202e}b\u{2066}c\u{200f}", "a\\u{202e}b\\u{2066}c\\u{200f}"),
+        ] {
+            assert_eq!(harmless(text), shown);
+        }
     }
 }

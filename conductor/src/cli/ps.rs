@@ -84,7 +84,7 @@ async fn watch(server: &Server, args: &Ps) -> Result<()> {
         if seen != last {
             let table = drawn(&scene, args);
             let begin = if is_terminal { CLEAR } else { "" };
-            output::print(&format!("{begin}{table}"))?;
+            output::print_with(begin, &table)?;
             last = seen;
         }
         tokio::time::sleep(LOOK_EVERY).await;
