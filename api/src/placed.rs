@@ -55,6 +55,12 @@ pub async fn resolve(call: &Call, pod: &mut Value) -> Result<()> {
     Ok(())
 }
 
+/// Errors: 403 for a class that a change makes everybody's beside another.
+pub async fn check_change(call: &Call, before: &Value, after: &Value) -> Result<()> {
+    let is_made_default = before["globalDefault"] != true && after["globalDefault"] == true;
+    if is_class(call.kind()) && is_made_default { check_default(call, after).await } else { Ok(()) }
+}
+
 fn is_class(kind: &Kind) -> bool {
     kind.group == priority_class::GROUP && kind.kind == "PriorityClass"
 }

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// The C library's own keeps the API busy with itself for a third of its time.
 #[global_allocator]
@@ -42,9 +42,12 @@ fn main() -> ExitCode {
         return runtime::process::program::run(words);
     }
     cli::answer_shell();
-    match Cli::parse_from(own.into_iter().chain(cli::flags_behind(words))).command {
+    let known = cli::everywhere::complete(Cli::command());
+    let words = cli::everywhere::behind(&known, words);
+    let matches = known.get_matches_from(own.into_iter().chain(words));
+    match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
         Command::Serve(args) => serve(args),
-        Command::Client(command) => cli::run(command),
+        Command::Client(command) => cli::run(command, cli::everywhere::limit(&matches)),
     }
 }
 
@@ -59,7 +62,10 @@ fn serve(flags: settings::Flags) -> ExitCode {
     };
     match tokio.block_on(serve::serve(flags)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("{error:#}")),
+        Err(error) => {
+            let said = fail(&format!("{error:#}"));
+            if settings::is_of_a_flag(&error) { ExitCode::from(cli::USAGE) } else { said }
+        }
     }
 }
 

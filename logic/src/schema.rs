@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use model::{Problem, ProblemKind};
 use serde_json::{Map, Value};
 
+mod format;
+
 use crate::nearest::nearest;
+use format::Format;
 
 /// The compiled schema of one kind.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ struct Node {
     minimum: Option<f64>,
     maximum: Option<f64>,
     nullable: bool,
-    is_bytes: bool,
+    format: Option<Format>,
     keeps_unknown: bool,
     default: Option<Value>,
     list_map_keys: Vec<String>,
@@ -90,6 +91,8 @@ impl Compiler {
         let at = self.nodes.len() - 1;
         self.named.insert(name.to_owned(), at);
         let node = match definitions.get(name) {
+            // Kubernetes' schemas say of an amount only that it is text.
+            Some(schema) if name.ends_with(".Quantity") => Node { format: Some(Format::Quantity), ..self.node(schema, definitions) },
             Some(schema) => self.node(schema, definitions),
             None => Node { keeps_unknown: true, ..Node::default() },
         };
@@ -127,7 +130,7 @@ impl Compiler {
             minimum: schema["minimum"].as_f64(),
             maximum: schema["maximum"].as_f64(),
             nullable: schema["nullable"] == true,
-            is_bytes: schema["format"] == "byte",
+            format: Format::of(schema),
             default: schema.get("default").cloned(),
             list_map_keys: texts(&schema["x-kubernetes-list-map-keys"]),
             is_set: schema["x-kubernetes-list-type"] == "set",
@@ -381,10 +384,8 @@ impl Schema {
 }
 
 fn check_bounds(node: &Node, value: &Value, path: &str, findings: &mut Findings) {
-    if node.is_bytes
-        && let Some(Err(error)) = value.as_str().map(|text| STANDARD.decode(text))
-    {
-        findings.problems.push(Problem::new(ProblemKind::TypeInvalid, path, format!("must be base64: {error}")));
+    if let Some(problem) = node.format.and_then(|format| format.problem(value, path)) {
+        findings.problems.push(problem);
     }
     if !node.allowed.is_empty() && !node.allowed.contains(value) {
         let allowed: Vec<String> = node.allowed.iter().filter(|value| !value.is_null()).map(Value::to_string).collect();

@@ -337,6 +337,11 @@ pub(crate) fn conditions_schema(generator: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The schema of a moment that may be left out.
+pub(crate) fn time_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date-time", "nullable": true})
+}
+
 /// How long ago a timestamp was, in the form kubectl uses: `45s`, `3m`, `5h12m`, `2d4h`.
 pub fn age(timestamp: &Value, now: Timestamp) -> Value {
     let Some(then) = timestamp.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else {

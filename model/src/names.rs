@@ -17,6 +17,22 @@ pub fn check_subdomain(text: &str) -> Vec<String> {
     check(text, 253, SUBDOMAIN_RULE, |text| text.split('.').all(is_label))
 }
 
+/// What is wrong with `text` as the name of a port (RFC 6335, 5.1); empty when nothing is.
+pub fn check_port_name(text: &str) -> Vec<String> {
+    let bytes = text.as_bytes();
+    let rules = [
+        (text.len() <= 15, "must be no more than 15 characters"),
+        (
+            bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-'),
+            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+        ),
+        (bytes.iter().any(u8::is_ascii_lowercase), "must contain at least one letter (a-z)"),
+        (!text.contains("--"), "must not contain consecutive hyphens"),
+        (!text.starts_with('-') && !text.ends_with('-'), "must not begin or end with a hyphen"),
+    ];
+    rules.into_iter().filter(|(holds, _)| !holds).map(|(_, rule)| rule.to_owned()).collect()
+}
+
 /// What is wrong with `text` as one segment of a path, which is all that names of roles have to be; empty when nothing is.
 pub fn check_path_segment(text: &str) -> Vec<String> {
     match text {
@@ -55,6 +71,12 @@ mod tests {
         }
         for bad in ["", "-a", "a-", "A", "a.b", "a_b", "é", &"x".repeat(64)] {
             assert!(!check_label(bad).is_empty(), "{bad}");
+        }
+        for good in ["http", "a", "h2-c", "8080-tcp"] {
+            assert!(check_port_name(good).is_empty(), "{good}");
+        }
+        for bad in ["8080", "HTTP", "a_b", "-a", "a-", "a--b", "é", "a.b", "sixteen-letters-"] {
+            assert!(!check_port_name(bad).is_empty(), "{bad}");
         }
         assert!(check_path_segment("system:a.B").is_empty());
         for bad in ["a/b", "a%b", ".", ".."] {

@@ -96,8 +96,7 @@ impl<'de> Deserialize<'de> for PodTemplate {
                 Some(other) => return Err(de::Error::custom(format!("{FIELD}: expected a string, found {other}"))),
             }
         }
-        let template = serde_json::from_value(value).map_err(de::Error::custom)?;
-        Ok(Self { template, protocols })
+        Ok(Self { template: crate::problem::read_below(value)?, protocols })
     }
 }
 

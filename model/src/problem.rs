@@ -18,7 +18,22 @@ pub(crate) fn read<T: serde::de::DeserializeOwned>(value: &serde_json::Value, fi
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { field.to_owned() } else { format!("{field}.{path}") };
-        Problem::invalid(field, error.inner().to_string())
+        let said = error.inner().to_string();
+        match said.strip_prefix(BELOW).and_then(|rest| rest.split_once(BELOW)) {
+            Some((below, why)) => Problem::invalid(format!("{field}.{below}"), why),
+            None => Problem::invalid(field, said),
+        }
+    })
+}
+
+/// Stands around the path in an error of [`read_below`]; texts of people do not begin with it.
+const BELOW: char = '\u{1f}';
+
+/// Reads a value as a type where that is part of reading another. Errors: as [`read`] understands them, with the path below.
+pub(crate) fn read_below<T: serde::de::DeserializeOwned, E: serde::de::Error>(value: serde_json::Value) -> Result<T, E> {
+    serde_path_to_error::deserialize(value).map_err(|error| match error.path().to_string() {
+        path if path == "." => E::custom(error.inner()),
+        path => E::custom(format!("{BELOW}{path}{BELOW}{}", error.inner())),
     })
 }
 

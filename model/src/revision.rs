@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::kind::{begin_status, object_schema};
-use crate::{Column, Duration, Kind, Problem, ProblemKind, ServiceSpec};
+use crate::{Column, Duration, Kind, Problem, ProblemKind, ServiceSpec, problem};
 
 /// What was frozen. Never changes.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -87,11 +87,11 @@ pub struct RevisionStatus {
     pub message: String,
     /// When the routes moved to this Revision.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(schema_with = "crate::kind::time_schema")]
     pub switched_at: Option<Timestamp>,
     /// When the rollout ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(schema_with = "crate::kind::time_schema")]
     pub finished_at: Option<Timestamp>,
     /// What clients saw during the switch.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,6 +169,7 @@ pub fn kind() -> Kind {
             Column::age(),
         ],
         selectable_fields: vec!["spec.service".into()],
+        validate,
         validate_change,
         complete: |object| begin_status(object, "the Revision is new"),
         ..Kind::new("conductor.dev", "v1", "Revision", "revisions", |generator| {
@@ -179,6 +180,11 @@ pub fn kind() -> Kind {
             )
         })
     }
+}
+
+/// Whoever reads Revisions reads them all, so one that cannot be read is not kept.
+fn validate(object: &Value) -> Vec<Problem> {
+    problem::read::<RevisionSpec>(&object["spec"], "spec").err().into_iter().collect()
 }
 
 fn validate_change(before: &Value, after: &Value) -> Vec<Problem> {

@@ -9,6 +9,11 @@ use std::borrow::Cow;
 /// The most bytes of a route's path, as in Kubernetes' Gateway API.
 pub const PATH_BYTES_MAX: usize = 1024;
 
+/// What no address has as it is, and patterns have. (`"` and `` ` `` come where a path was quoted twice.)
+const PATTERN_MARKS: [char; 9] = ['{', '}', '[', ']', '<', '>', '^', '|', '"'];
+const PATTERN: &str = "a path is a prefix, not a pattern: there are no {names}, <names> or regular expressions. Where a character of \
+     { } [ ] < > ^ | \" is meant as itself, write its percent encoding, such as %7B";
+
 /// The form of a path that begins with `/`; borrowed when it has it already.
 pub fn normal(path: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(path)
@@ -43,11 +48,29 @@ pub fn problem(path: &str) -> Option<&'static str> {
     if path.contains("//") {
         return Some("an empty segment (//) matches nothing that clients send");
     }
+    if path.contains(PATTERN_MARKS) {
+        return Some(PATTERN);
+    }
     let bytes = path.as_bytes();
-    if (0..bytes.len()).any(|at| bytes[at] == b'%' && encoded_byte(&bytes[at..]).is_none()) {
-        return Some("% must be followed by two hexadecimal digits; where it is meant as a character, write %25");
+    let encodings = (0..bytes.len()).filter(|at| bytes[*at] == b'%').map(|at| encoded_byte(&bytes[at..]));
+    for encoding in encodings {
+        match encoding {
+            None => return Some("% must be followed by two hexadecimal digits; where it is meant as a character, write %25"),
+            Some(byte) if byte.is_ascii_control() => return Some("no path has a control character, also when it is encoded"),
+            Some(_) => {}
+        }
     }
     encoded(bytes).split('/').any(|segment| segment == "." || segment == "..").then_some(DOTS)
+}
+
+/// What the writer of a path probably took for a pattern, though it may stand in an address as it is.
+pub fn doubt(path: &str) -> Option<String> {
+    let is_name =
+        |segment: &str| segment.strip_prefix(':').is_some_and(|name| name.starts_with(|letter: char| letter.is_ascii_alphabetic()));
+    let is_pattern = |segment: &str| segment.starts_with('(') || segment.contains(".+") || segment.contains("(?");
+    let odd = path.split('/').find(|segment| is_name(segment) || is_pattern(segment));
+    let odd = odd.or_else(|| path.ends_with('$').then(|| path.rsplit('/').next()).flatten())?;
+    Some(format!("{odd:?} is compared as it is written: a path is a prefix, not a pattern"))
 }
 
 /// One look that most paths pass.
@@ -154,7 +177,9 @@ mod tests {
 
     #[test]
     fn what_no_request_would_match_is_told() {
-        for path in ["/", "/a", "/a/", "/ü", "/%41", "/%c3%bc", "/a%2Fb", "/%2A", "/a.b/.well-known", "/..a", "/{x}"] {
+        for path in
+            ["/", "/a", "/a/", "/ü", "/%41", "/%c3%bc", "/a%2Fb", "/%2A", "/a.b/.well-known", "/..a", "/%7Bx%7D", "/$count", "/a:b", "/:a"]
+        {
             assert_eq!(problem(path), None, "{path}");
         }
         for (path, expected) in [
@@ -176,9 +201,41 @@ mod tests {
             ("/a/.", "take . and .."),
             ("/..", "take . and .."),
             ("/%2e%2E/a", "take . and .."),
+            ("/a/{id}", "not a pattern"),
+            ("/^a$", "not a pattern"),
+            ("/a/[0-9]+", "not a pattern"),
+            ("/(a|b)", "not a pattern"),
+            ("/<int:id>", "not a pattern"),
+            ("/\"a\"", "not a pattern"),
+            ("/%00", "control character"),
+            ("/a%0d%0aHost:x", "control character"),
+            ("/a%7F", "control character"),
         ] {
             assert!(problem(path).is_some_and(|found| found.contains(expected)), "{path}: {:?}", problem(path));
         }
         assert!(problem(&format!("/{}", "a".repeat(1024))).is_some());
+    }
+
+    #[test]
+    fn what_is_probably_a_pattern_is_doubted() {
+        for (path, expected) in [
+            ("/users/:id", Some(":id")),
+            ("/users/:id/cart", Some(":id")),
+            ("/a$", Some("a$")),
+            ("/(a)", Some("(a)")),
+            ("/a/.+", Some(".+")),
+            ("/a/x(?:y)", Some("x(?:y)")),
+            ("/", None),
+            ("/$metadata", None),
+            ("/v1/x:verb", None),
+            ("/a+b", None),
+            ("/f(x)", None),
+            ("/12:30", None),
+            ("/:80", None),
+        ] {
+            let found = doubt(path);
+            assert_eq!(found.is_some(), expected.is_some(), "{path}: {found:?}");
+            assert!(found.unwrap_or_default().contains(&format!("{:?}", expected.unwrap_or_default())) || expected.is_none(), "{path}");
+        }
     }
 }

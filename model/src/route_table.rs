@@ -1,5 +1,7 @@
 //! A RouteTable: a Service's live routes, and what the routers say of them.
 
+use std::net::SocketAddr;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
@@ -8,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::kind::{begin_status, object_schema};
 use crate::service::RouteTimeouts;
-use crate::{Column, Duration, Kind};
+use crate::service::place_problems;
+use crate::{Column, Duration, Kind, Problem, problem};
 
 /// Where requests go. One write of this is the moment a Revision goes live.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -160,11 +163,32 @@ pub fn kind() -> Kind {
             Column::computed("Routes", "string", routes_cell, "Host, path and number of copies"),
             Column::age(),
         ],
+        validate,
         complete: |object| begin_status(object, "the RouteTable is new"),
         ..Kind::new("conductor.dev", "v1", "RouteTable", "routetables", |generator| {
             object_schema::<RouteTableSpec, RouteTableStatus>(generator, "RouteTable", "A Service's live routes.")
         })
     }
+}
+
+/// A router takes a table as a whole or not at all, so what it would refuse does not get that far.
+fn validate(object: &Value) -> Vec<Problem> {
+    let spec: RouteTableSpec = match problem::read(&object["spec"], "spec") {
+        Ok(spec) => spec,
+        Err(problem) => return vec![problem],
+    };
+    let mut found = Vec::new();
+    for (at, route) in spec.routes.iter().enumerate() {
+        let field = format!("spec.routes[{at}]");
+        place_problems(&route.host, &route.path, &field, &mut found);
+        for (at, endpoint) in route.endpoints.iter().enumerate() {
+            if endpoint.address.parse::<SocketAddr>().is_err() {
+                let detail = format!("{:?}: expected an IP address and a port, such as 127.0.0.1:8080", endpoint.address);
+                found.push(Problem::invalid(format!("{field}.endpoints[{at}].address"), detail));
+            }
+        }
+    }
+    found
 }
 
 fn routes_cell(object: &Value, _: jiff::Timestamp) -> Value {
@@ -175,4 +199,23 @@ fn routes_cell(object: &Value, _: jiff::Timestamp) -> Value {
         format!("{host}{} ({copies})", route["path"].as_str().unwrap_or("/"))
     });
     json!(texts.collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_router_would_refuse_is_refused_with_its_field() {
+        let table = |host: &str, path: &str, address: &str| {
+            let routes = json!([{"host": "", "path": "/", "part": "web"},
+                {"host": host, "path": path, "part": "web", "endpoints": [{"pod": "a", "address": address}]}]);
+            validate(&json!({"spec": {"revision": "a-1", "routes": routes}})).into_iter().map(|problem| problem.field).collect::<Vec<_>>()
+        };
+        assert!(table("a.test", "/a", "127.0.0.1:80").is_empty());
+        assert_eq!(table("a.test:80", "/a", "127.0.0.1:80"), ["spec.routes[1].host"]);
+        assert_eq!(table("a.test", "/a?b", "127.0.0.1:80"), ["spec.routes[1].path"]);
+        assert_eq!(table("a.test", "/a", "localhost:80"), ["spec.routes[1].endpoints[0].address"]);
+        assert_eq!(table("a.test", "/a", "127.0.0.1:66000"), ["spec.routes[1].endpoints[0].address"]);
+    }
 }

@@ -1,6 +1,7 @@
 //! A Service: one configured use of an application, and how its parts are run, reached and replaced.
 
 mod pods;
+mod routes;
 
 use std::collections::BTreeMap;
 
@@ -10,9 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(crate) use self::routes::place_problems;
 use crate::kind::{begin_status, object_schema};
 use crate::pod_template::{APP_PROTOCOLS, PodTemplate};
-use crate::{Column, Duration, Kind, Problem, Scale, ScaleRefused, check_label, problem};
+use crate::{Column, Duration, Kind, Problem, ProblemKind, Scale, ScaleRefused, check_label, problem};
 
 /// The longest name of a Service: 63 characters of a label, without a dash and ten digits.
 const NAME_LENGTH_MAX: usize = 52;
@@ -275,19 +277,13 @@ pub fn kind() -> Kind {
         validate_new,
         validate,
         validate_change: pods::refusals_of_change,
-        warnings: pods::warnings,
+        warnings: |object| pods::warnings(object).into_iter().chain(routes::warnings(object)).collect(),
         complete: |object| begin_status(object, "the Service is new"),
-        claims: Some(claims),
+        claims: Some(routes::claims),
         ..Kind::new("conductor.dev", "v1", "Service", "services", |generator| {
             object_schema::<ServiceSpec, ServiceStatus>(generator, "Service", "One configured use of an application.")
         })
     }
-}
-
-fn claims(object: &Value) -> Vec<(String, String)> {
-    let routes = object["spec"]["routes"].as_array().into_iter().flatten().enumerate();
-    let route = |value: &Value| serde_json::from_value::<Route>(value.clone()).ok();
-    routes.filter_map(|(at, value)| Some((format!("spec.routes[{at}]"), route(value)?.claim()))).collect()
 }
 
 fn ready_cell(object: &Value, _: jiff::Timestamp) -> Value {
@@ -378,7 +374,7 @@ fn problems(spec: &ServiceSpec) -> Vec<Problem> {
         if spec.routes[..at].iter().any(|other| other.claim() == route.claim()) {
             found.push(Problem::duplicate(&field, &route.claim()));
         }
-        route_problems(route, spec, &field, &mut found);
+        routes::problems(route, spec, &field, &mut found);
     }
     rollout_problems(&spec.rollout, &mut found);
     found
@@ -404,15 +400,6 @@ fn rollout_problems(rollout: &Rollout, found: &mut Vec<Problem>) {
 
 fn negative(name: &str, value: Option<impl Into<i64>>) -> Problem {
     Problem::invalid(format!("spec.rollout.{name}"), format!("{}: must be greater than or equal to 0", value.map_or(0, Into::into)))
-}
-
-impl Route {
-    /// The host and path as they are claimed: in the form in which they are compared, without a slash at the end.
-    pub fn claim(&self) -> String {
-        let normal = crate::route_path::normal(self.path.as_bytes());
-        let path = normal.trim_end_matches('/');
-        format!("{}{}", self.host.to_lowercase().trim_end_matches('.'), if path.is_empty() { "/" } else { path })
-    }
 }
 
 fn config_problems(name: &str, value: &ConfigValue, found: &mut Vec<Problem>) {
@@ -452,6 +439,10 @@ fn part_problems(part: &Part, field: &str, found: &mut Vec<Problem>) {
                     "the copies of a part run until they are replaced: expected Always",
                 ));
             }
+            if spec.active_deadline_seconds.is_some() {
+                let why = "the copies of a part run until they are replaced: only Pods and Jobs have a deadline";
+                found.push(Problem::new(ProblemKind::Forbidden, format!("{field}.pod.spec.activeDeadlineSeconds"), why));
+            }
         }
         None => found.push(Problem::required(format!("{field}.pod.spec"), "the containers of a copy")),
     }
@@ -459,42 +450,6 @@ fn part_problems(part: &Part, field: &str, found: &mut Vec<Problem>) {
         let known: Vec<&str> = APP_PROTOCOLS.iter().map(|(name, _)| *name).collect();
         found.push(Problem::invalid(format!("{field}.pod.{place}"), format!("{said:?}: expected one of {}", known.join(", "))));
     }
-}
-
-fn route_problems(route: &Route, spec: &ServiceSpec, field: &str, found: &mut Vec<Problem>) {
-    let host = route.host.strip_prefix("*.").unwrap_or(&route.host);
-    if !route.host.is_empty() && !crate::check_subdomain(&host.to_lowercase()).is_empty() {
-        found.push(Problem::invalid(format!("{field}.host"), format!("{:?} is no host name", route.host)));
-    }
-    if let Some(problem) = crate::route_path::problem(&route.path) {
-        found.push(Problem::invalid(format!("{field}.path"), format!("{:?}: {problem}", route.path)));
-    }
-    if let Some(RouteTimeouts { request: Some(request), backend_request: Some(backend) }) = route.timeouts
-        && backend > request
-        && !request.get().is_zero()
-    {
-        let detail = format!("{backend}: must be no longer than request, which is {request}");
-        found.push(Problem::invalid(format!("{field}.timeouts.backendRequest"), detail));
-    }
-    let Some(part) = spec.parts.iter().find(|part| part.name == route.part) else {
-        let known: Vec<&str> = spec.parts.iter().map(|part| part.name.as_str()).collect();
-        found.push(Problem::invalid(
-            format!("{field}.part"),
-            format!("{:?} is no part of this Service, which has {}", route.part, listed(&known)),
-        ));
-        return;
-    };
-    let containers = part.pod.spec.iter().flat_map(|spec| &spec.containers);
-    let ports: Vec<&str> =
-        containers.flat_map(|container| container.ports.iter().flatten()).filter_map(|port| port.name.as_deref()).collect();
-    if !ports.contains(&route.port.as_str()) {
-        let detail = format!("{:?} is no named port of part {}, which has {}", route.port, part.name, listed(&ports));
-        found.push(Problem::invalid(format!("{field}.port"), detail));
-    }
-}
-
-fn listed(names: &[&str]) -> String {
-    if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
 #[cfg(test)]
@@ -532,7 +487,9 @@ mod tests {
         check(|o| o["spec"]["parts"][0]["name"] = json!("Web"), &["spec.parts[0].name", "is no part of this Service"]);
         check(|o| o["spec"]["routes"][0]["port"] = json!("https"), &["which has http"]);
         check(|o| o["spec"]["routes"][0]["path"] = json!("shop"), &["spec.routes[0].path"]);
-        check(|o| o["spec"]["routes"][0]["host"] = json!("a b"), &["is no host name"]);
+        check(|o| o["spec"]["routes"][0]["host"] = json!("a b"), &["spec.routes[0].host: Invalid value: \"a b\": is no host name"]);
+        check(|o| o["spec"]["routes"][0]["host"] = json!("shop.test:80"), &["without a port"]);
+        check(|o| o["spec"]["routes"][0]["path"] = json!("/a/{id}"), &["not a pattern"]);
         check(|o| o["spec"]["routes"][0]["path"] = json!("/a*"), &["spec.routes[0].path: Invalid value: \"/a*\": a path is a prefix"]);
         check(|o| o["spec"]["routes"][0]["path"] = json!("/ü"), &[]);
         check(|o| o["spec"]["routes"][0]["timeouts"] = json!({"request": "0s", "backendRequest": "5s"}), &[]);
@@ -553,6 +510,10 @@ mod tests {
                 o["spec"]["routes"][1]["path"] = json!("/%c3%bc");
             },
             &["spec.routes[1]: Duplicate"],
+        );
+        check(
+            |o| o["spec"]["parts"][0]["pod"]["spec"]["activeDeadlineSeconds"] = json!(60),
+            &["spec.parts[0].pod.spec.activeDeadlineSeconds: Forbidden"],
         );
         check(|o| o["spec"]["rollout"] = json!({"drain": "soon"}), &["is no duration"]);
         check(|o| o["spec"]["rollout"] = json!({"minReadySeconds": -1}), &["spec.rollout.minReadySeconds"]);

@@ -20,6 +20,7 @@ mod early;
 mod endpoint;
 mod exchange;
 mod forwarded;
+mod half_closed;
 mod headers;
 mod link;
 mod options;

@@ -118,12 +118,13 @@ pub struct Targets {
     length: Option<u64>,
     is_chunked: bool,
     is_upgrade: bool,
+    requests: u64,
 }
 
 impl Targets {
     /// Of a connection that begins.
     pub fn new(replace: Replace) -> Self {
-        Self { place: Place::Between, replace, line: Vec::new(), length: None, is_chunked: false, is_upgrade: false }
+        Self { place: Place::Between, replace, line: Vec::new(), length: None, is_chunked: false, is_upgrade: false, requests: 0 }
     }
 
     /// Whether nothing will be changed any more.
@@ -134,6 +135,11 @@ impl Targets {
     /// Whether the bytes so far are whole requests.
     pub fn is_between(&self) -> bool {
         self.place == Place::Between
+    }
+
+    /// How many requests were begun.
+    pub fn requests(&self) -> u64 {
+        self.requests
     }
 
     /// The protocol was not changed: what follows a head that asked for it is HTTP.
@@ -196,6 +202,7 @@ impl Targets {
         let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         if blank < rest.len() {
             (self.length, self.is_chunked, self.is_upgrade) = (None, false, false);
+            self.requests += 1;
             self.line.clear();
             self.place = Place::Method;
         }

@@ -53,11 +53,12 @@ use crate::check_pod::{check, refuse};
 use crate::ports;
 use crate::probe::{self, Target};
 use crate::{
-    Capabilities, Check, Class, Container, ContainerPhase, Credential, Error, ExecAnswer, ExecOptions, LogOptions, Pod, PodState,
+    Capabilities, Check, Class, Container, ContainerPhase, Credential, Error, ExecAnswer, ExecOptions, LogOptions, Output, Pod, PodState,
     ProbeAnswer, Result, RunsAs, Runtime, Session, Usage,
 };
 use directory::Opened;
 use follow::Follow;
+use log_lines::Stream;
 use log_reader::LogReader;
 use protocol::Request;
 use records::PodRecord;
@@ -183,14 +184,7 @@ impl Runtime for Process {
 
     async fn logs(&self, uid: &str, container: &str, options: LogOptions) -> Result<BoxStream<'static, Bytes>> {
         let sandbox = self.find(uid)?;
-        let (_, state) = sandbox.container(container)?;
-        let number = state.run_of_log(options.previous)?;
-        let tried = format!("read the log of container {container} in pod {}", sandbox.record.pod.name);
-        let (dir, name, follow) = (sandbox.dir.clone(), container.to_owned(), options.follow);
-        let reader = blocking(&tried, move || LogReader::open(&dir, &name, number, &options)).await?;
-        let reader = reader.map_err(|error| Error::Failed { tried, reason: error.to_string() })?;
-        let run = follow.then(|| follow::Run { view: sandbox.watch(), container: container.to_owned(), number });
-        Ok(stream::unfold(Follow { reader, run }, follow::next).boxed())
+        read(&sandbox, container, options, None).await
     }
 
     async fn exec(&self, uid: &str, container: &str, command: &[String], patience: Duration) -> Result<ExecAnswer> {
@@ -214,7 +208,9 @@ impl Runtime for Process {
         let sandbox = self.find(uid)?;
         let spec = running(&sandbox, container, || "attach to".to_owned())?;
         let from_now_on = LogOptions { follow: true, tail: Some(0), ..LogOptions::default() };
-        let written = self.logs(uid, container, from_now_on).await?;
+        let out = read(&sandbox, container, from_now_on.clone(), Some(Stream::Stdout)).await?;
+        let error = read(&sandbox, container, from_now_on, Some(Stream::Stderr)).await?;
+        let written = stream::select(out.map(Output::Out), error.map(Output::Err)).boxed();
         Ok(attach::open(&sandbox, spec, written, stdin).await)
     }
 
@@ -305,6 +301,19 @@ fn running<'a>(sandbox: &'a Sandbox, container: &str, tried: impl FnOnce() -> St
     }
     let tried = format!("{} container {container}", tried());
     Err(Error::Failed { tried, reason: "the container does not run".to_owned() })
+}
+
+/// The log of a container, or what it wrote to one stream.
+async fn read(sandbox: &Sandbox, container: &str, options: LogOptions, only: Option<Stream>) -> Result<BoxStream<'static, Bytes>> {
+    let (_, state) = sandbox.container(container)?;
+    let number = state.run_of_log(options.previous)?;
+    let tried = format!("read the log of container {container} in pod {}", sandbox.record.pod.name);
+    let (dir, name, follow) = (sandbox.dir.clone(), container.to_owned(), options.follow);
+    let reader = blocking(&tried, move || LogReader::open(&dir, &name, number, &options)).await?;
+    let reader = reader.map_err(|error| Error::Failed { tried, reason: error.to_string() })?;
+    let reader = if let Some(stream) = only { reader.only(stream) } else { reader };
+    let run = follow.then(|| follow::Run { view: sandbox.watch(), container: container.to_owned(), number });
+    Ok(stream::unfold(Follow { reader, run }, follow::next).boxed())
 }
 
 async fn blocking<T: Send + 'static>(tried: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

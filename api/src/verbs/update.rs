@@ -11,7 +11,7 @@ use crate::admit::Part;
 use crate::query::FieldValidation;
 use crate::serve::Call;
 use crate::status::{Result, Status};
-use crate::{access, addressed, admission, admit, answer, body, claims, conversion, custom, owners, pod_security};
+use crate::{access, addressed, admission, admit, answer, body, claims, conversion, custom, owners, placed, pod_security};
 
 /// How often a change without a version is tried again when another writer comes between.
 const TRIES_MAX: usize = 32;
@@ -147,6 +147,7 @@ pub async fn change_owned(
             }
         }
         prepared?;
+        placed::check_change(call, &before, &after).await?;
         access::check_grant(call, &before, &after).await?;
         pod_security::check(call, &before, &after).await?;
         if call.place.subresource.as_deref() != Some("binding") {

@@ -17,3 +17,4 @@ mod placed;
 mod pod_security;
 mod roles;
 mod server;
+mod typed_fields;

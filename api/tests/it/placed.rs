@@ -34,6 +34,17 @@ async fn a_pod_has_the_priority_of_its_class_and_refers_to_nothing_that_is_not_t
     server.post(CLASSES, class("usual", 7, true)).await.expect(201);
     let refused = server.post(CLASSES, class("other", 8, true)).await.refused(403, "Forbidden");
     assert!(refused.contains("PriorityClass usual is already marked as default"), "{refused}");
+    let other = server.post(CLASSES, class("other", 8, false)).await.expect(201).body;
+    let at = format!("{CLASSES}/other");
+    let changed = |mut object: Value| {
+        object["globalDefault"] = json!(true);
+        object
+    };
+    let refused = server.put(&at, changed(other)).await.refused(403, "Forbidden");
+    assert!(refused.contains("PriorityClass usual is already marked as default"), "{refused}");
+    server.merge(&at, json!({"globalDefault": true})).await.refused(403, "Forbidden");
+    server.merge(&at, json!({"description": "another"})).await.expect(200);
+    server.merge(&format!("{CLASSES}/usual"), json!({"description": "the usual one"})).await.expect(200);
     let made = server.post(PODS, pod("usual", "restartPolicy", "Never")).await.expect(201).body;
     assert_eq!((&made["spec"]["priority"], &made["spec"]["priorityClassName"]), (&json!(7), &json!("usual")));
     let mut asks = pod("asks", "priorityClassName", "usual");

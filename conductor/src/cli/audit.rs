@@ -34,7 +34,7 @@ pub fn audit(audit: &Audit) -> Result<()> {
     if let Some(data) = &args.data {
         flags = flags.with("data", data.to_string_lossy());
     }
-    let settings = Effective::read(&flags, &Environment::read()).map_err(|error| Failure::usage(format!("{error:#}")))?.settings();
+    let settings = Effective::read(&flags, &Environment::read()).map_err(|error| Failure::of_settings(&error))?.settings();
     let found = verify(&settings.data, args.head.as_deref()).map_err(|error| Failure::failed(format!("{error:#}")))?;
     output::done(&format!("{} lines follow from one another, since {}\nhead {}\n", found.lines, found.since, found.head))?;
     output::note("write the head down elsewhere: `audit verify --head HASH` finds that lines were cut off at the end");

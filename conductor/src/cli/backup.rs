@@ -97,7 +97,7 @@ fn settings(data: Option<&Path>) -> Result<Settings> {
     if let Some(data) = data {
         flags = flags.with("data", data.to_string_lossy());
     }
-    let read = Effective::read(&flags, &Environment::read()).map_err(|error| Failure::usage(format!("{error:#}")))?;
+    let read = Effective::read(&flags, &Environment::read()).map_err(|error| Failure::of_settings(&error))?;
     Ok(read.settings())
 }
 

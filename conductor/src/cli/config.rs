@@ -20,7 +20,7 @@ pub struct Config {
 /// Prints each setting that `conductor serve` would have here, and where it comes from. Errors: the settings are refused.
 pub fn config(args: &Config) -> Result<()> {
     let environment = Environment::read();
-    let read = Effective::read(&args.flags, &environment).map_err(|error| Failure::usage(format!("{error:#}")))?;
+    let read = Effective::read(&args.flags, &environment).map_err(|error| Failure::of_settings(&error))?;
     for (name, meant) in environment.slips() {
         output::note(&format!("conductor: {name} is no setting: did you mean {meant}?"));
     }

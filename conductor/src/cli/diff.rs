@@ -62,7 +62,7 @@ pub struct Copies {
     come: usize,
 }
 
-/// Shows what files would change. Exit codes are kubectl's: 0 where nothing would, 1 where something would. Errors: 2 and above.
+/// Shows what files would change. Exit codes are kubectl's: 0 where nothing would, 1 where something would, more where that cannot be said.
 pub async fn diff(args: Diff) -> Result<()> {
     let asked = async {
         let server = args.reach.connect().await?;
@@ -73,7 +73,7 @@ pub async fn diff(args: Diff) -> Result<()> {
         Ok(false) => Ok(()),
         Ok(true) => Err(Failure::new(Exit::Failed, "")),
         // 1 would say that something differs.
-        Err(failure) if failure.exit().code() == 1 => Err(Failure::new(Exit::Usage, failure.message())),
+        Err(failure) if failure.exit().code() == 1 => Err(Failure::new(Exit::Undecided, failure.message())),
         Err(failure) => Err(failure),
     }
 }

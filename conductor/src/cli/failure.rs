@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use super::output;
 
+/// The exit code of a command that was written wrongly.
+pub const USAGE: u8 = 2;
+
 /// Why a command did not do what it was asked. Each is an exit code that scripts may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -25,6 +28,8 @@ pub enum Exit {
     TimedOut,
     /// The rollout failed.
     Unhealthy,
+    /// `diff` could not say whether anything would change.
+    Undecided,
     /// A program that was run for people ended with this code.
     Program(u8),
     /// Ctrl-C.
@@ -37,7 +42,8 @@ impl Exit {
         match self {
             Self::ReaderGone => 0,
             Self::Failed | Self::Unreachable => 1,
-            Self::Usage => 2,
+            Self::Usage => USAGE,
+            Self::Undecided => 3,
             Self::NotFound => 4,
             Self::Conflict => 5,
             Self::Unauthorised => 6,
@@ -84,6 +90,12 @@ impl Failure {
     /// A command that makes no sense.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
+    }
+
+    /// Settings that are refused.
+    pub fn of_settings(error: &anyhow::Error) -> Self {
+        let exit = if crate::settings::is_of_a_flag(error) { Exit::Usage } else { Exit::Failed };
+        Self::new(exit, format!("{error:#}"))
     }
 
     /// A failed call to the server; `tried` says what was tried, on what.
@@ -163,6 +175,26 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_about_commands_has_every_code() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/commands.md")).unwrap();
+        let all = [
+            Exit::ReaderGone,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Undecided,
+            Exit::NotFound,
+            Exit::Conflict,
+            Exit::Unauthorised,
+            Exit::TimedOut,
+            Exit::Unhealthy,
+            Exit::Interrupted,
+        ];
+        let rows: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()).skip(1).collect();
+        let codes: Vec<String> = all.iter().map(|exit| exit.code().to_string()).collect();
+        assert_eq!(rows, codes);
+    }
 
     #[test]
     fn answers_of_the_server_have_exit_codes() {

@@ -1,6 +1,7 @@
 //! The command line for people: each command is a client of the control API, like any other.
 //!
-//! Results go to standard output, everything else to standard error; exit codes are in [`failure::Exit`].
+//! Results go to standard output, everything else to standard error; exit codes are in [`failure::Exit`], for people in
+//! docs/commands.md.
 
 mod audit;
 mod backup;
@@ -10,6 +11,7 @@ mod config;
 mod describe;
 mod diff;
 mod doctor;
+pub mod everywhere;
 mod exec;
 mod failure;
 mod grid;
@@ -36,12 +38,13 @@ mod up;
 mod version;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Subcommand;
 
 pub use completions::answer_shell;
+pub use failure::USAGE;
 use failure::{Exit, Failure, Result};
-pub use named::flags_behind;
 
 /// What people can ask of a server.
 #[derive(Debug, Subcommand)]
@@ -135,31 +138,39 @@ impl Command {
         }
     }
 
+    /// Whether it waits for something to become so, and itself knows how long.
+    fn waits(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Rollback(_) | Self::Scale(_) | Self::Stop(_) | Self::Start(_) | Self::Restart(_) | Self::Rm(_))
+    }
+
     /// What remains of a command that is interrupted.
     fn interrupted(&self) -> &'static str {
-        match self {
-            Self::Up(_) | Self::Rollback(_) | Self::Scale(_) | Self::Stop(_) | Self::Start(_) | Self::Restart(_) | Self::Rm(_) => {
-                "interrupted; what the server was told stays, and it goes on"
-            }
-            _ => "",
-        }
+        if self.waits() { "interrupted; what the server was told stays, and it goes on" } else { "" }
     }
 }
 
-/// Performs a command to its end, or until Ctrl-C.
-pub fn run(command: Command) -> ExitCode {
+/// Performs a command to its end, or until Ctrl-C, or until it took longer than it may.
+pub fn run(command: Command, limit: Option<Duration>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::failed(format!("cannot start: {error}")).report(),
     };
     let interrupted = Failure::new(Exit::Interrupted, command.interrupted());
+    let limit = limit.filter(|_| !command.waits());
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = command.perform() => ended,
+            Some(late) = late(limit) => Err(late),
             Ok(()) = tokio::signal::ctrl_c() => Err(interrupted),
         }
     });
     // A read of a terminal that nobody answers would be waited for otherwise.
     runtime.shutdown_background();
     ended.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}
+
+async fn late(limit: Option<Duration>) -> Option<Failure> {
+    let limit = limit?;
+    tokio::time::sleep(limit).await;
+    Some(Failure::new(Exit::TimedOut, format!("it was not done within {limit:?}, as --timeout says")))
 }

@@ -1,13 +1,9 @@
 //! How people write which object they mean: `shop`, `service/shop`, `services.conductor.dev/shop`, as commands print it with `-o name`;
-//! lengths of time; and flags that stand before the command.
+//! and lengths of time.
 
-use std::ffi::OsString;
 use std::fmt;
 
 use model::{KINDS, Kind};
-
-/// Flags with a value that every command takes, which may stand before it.
-const EVERYWHERE: &[&str] = &["-n", "--namespace", "--data", "--kubeconfig", "--context", "-o", "--output"];
 
 /// The name of a Service. Errors: it says another kind.
 pub fn service(text: &str) -> Result<String, String> {
@@ -76,28 +72,6 @@ pub fn time(text: &str) -> Result<model::Duration, String> {
     text.parse().map_err(|error| format!("{error}"))
 }
 
-/// Flags that stand before the command are put behind it, where it looks for them: `conductor -n a ps` is `conductor ps -n a`.
-pub fn flags_behind(words: Vec<OsString>) -> Vec<OsString> {
-    let mut words = words.into_iter().peekable();
-    let (mut moved, mut rest) = (Vec::new(), Vec::new());
-    while let Some(word) = words.next_if(|word| word.to_str().is_some_and(is_everywhere)) {
-        let takes_next = word.to_str().is_some_and(|word| EVERYWHERE.contains(&word));
-        moved.push(word);
-        moved.extend(takes_next.then(|| words.next()).flatten());
-    }
-    rest.extend(words);
-    // What follows `--` is for another program.
-    let end = rest.iter().position(|word| word == "--").unwrap_or(rest.len());
-    rest.splice(end..end, moved);
-    rest
-}
-
-fn is_everywhere(word: &str) -> bool {
-    let name = word.split_once('=').map_or(word, |(name, _)| name);
-    // `-nshop`, as kubectl takes it.
-    EVERYWHERE.contains(&name) || ["-n", "-o"].iter().any(|short| word.starts_with(short) && !word.starts_with("--"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,19 +117,5 @@ mod tests {
         for text in ["", "soon", "-5", "5x"] {
             assert!(time(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn flags_may_stand_before_the_command() {
-        let moved = |words: &[&str]| {
-            let words = flags_behind(words.iter().map(Into::into).collect());
-            words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(moved(&["-n", "a", "ps"]), "ps -n a");
-        assert_eq!(moved(&["--data=/d", "-oname", "exec", "shop", "--", "ls", "-n"]), "exec shop --data=/d -oname -- ls -n");
-        assert_eq!(moved(&["ps", "-n", "a"]), "ps -n a");
-        assert_eq!(moved(&["--version"]), "--version");
-        assert_eq!(moved(&["-n"]), "-n");
-        assert_eq!(moved(&[]), "");
     }
 }

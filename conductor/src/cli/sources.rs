@@ -57,7 +57,7 @@ fn here(name: &Path) -> Result<Vec<Source>> {
     .find(|(file, _)| name.join(file).exists())
     {
         let dir = name.display();
-        return Err(Failure::usage(format!("{dir} is {advice} {dir} | conductor up -f -` ({found} is in it)")));
+        return Err(Failure::failed(format!("{dir} is {advice} {dir} | conductor up -f -` ({found} is in it)")));
     }
     let failed = |error: std::io::Error| Failure::failed(format!("cannot read {}: {error}", name.display()));
     let entries = std::fs::read_dir(name).map_err(failed)?.collect::<std::io::Result<Vec<_>>>().map_err(failed)?;

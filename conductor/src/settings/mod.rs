@@ -163,7 +163,7 @@ impl Effective {
             }
             if let Some(text) = flags.get(setting.name) {
                 let flag = format!("--{}", setting.name);
-                let value = setting.form.parse(text).with_context(|| flag.clone())?;
+                let value = setting.form.parse(text).with_context(|| WrongFlag(flag.clone()))?;
                 values.insert(setting.name, (value, Source::Flag(flag)));
             }
         }
@@ -246,6 +246,21 @@ impl Effective {
         let found = self.value(name).and_then(|value| if let Value::Word(word) = value { Some(word.clone()) } else { None });
         found.expect("the table gives it a default, and a value has the form of its setting")
     }
+}
+
+/// A flag whose value has not the form of its setting: the command was written wrongly, whereas a file was not.
+#[derive(Debug)]
+struct WrongFlag(String);
+
+impl fmt::Display for WrongFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether the settings are refused because of how the command was written.
+pub fn is_of_a_flag(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<WrongFlag>().is_some()
 }
 
 #[cfg(test)]

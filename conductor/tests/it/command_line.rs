@@ -133,7 +133,7 @@ fn what_would_change_is_shown_and_what_is_there_is_described_run_and_completed()
     let config = "~ spec.config.VERSION: \"1\" -> \"2\"";
     let copies = "copies of web: 2 would start, 1 end (shop-web-1-0), 0 stay";
     bad(&server, &["diff", "-f", &files], 1, &[config, "~ spec.parts[web].replicas: 1 -> 2", copies]);
-    bad(&server, &["diff", "-f", "/nowhere/at/all"], 2, &["cannot read /nowhere/at/all"]);
+    bad(&server, &["diff", "-f", "/nowhere/at/all"], 3, &["cannot read /nowhere/at/all"]);
 
     let data = server.data().to_string_lossy().into_owned();
     let named = good(&server, &["ps", "-o", "name"], &["service/shop", "pod/shop-web-1-0"]);

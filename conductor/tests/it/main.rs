@@ -12,6 +12,8 @@ mod cron;
 mod docker;
 mod docker_registry;
 mod doctor;
+mod exit_codes;
+mod hooks;
 
 mod kubectl;
 mod kubectl_streams;

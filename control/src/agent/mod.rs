@@ -3,13 +3,16 @@
 mod confinement;
 mod credentials;
 mod drain;
+mod hooks;
 mod logs;
 mod node;
 mod pods;
+mod probed;
 mod routes;
 mod sandbox;
 mod stop;
 mod streams;
+mod translated;
 mod usage;
 mod worker;
 

@@ -8,16 +8,18 @@ use client::{Because, Objects, Result};
 use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, Probe};
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use kube::ResourceExt as _;
-use logic::pod::{Act, Exit, Health, Observed, Phase, Plan, ProbeKind, Probing, Seen, Trouble, patience, plan};
+use logic::pod::{Act, EXCEEDED, Health, Observed, Plan, ProbeKind, Probing, Seen, Trouble, patience, plan};
 use model::labels;
-use runtime::{ContainerPhase, ImageTrouble, PodState, ProbeAnswer, Runtime};
+use runtime::{ContainerPhase, PodState, ProbeAnswer, Runtime};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::credentials::{self, Shown};
-use super::{Shared, drain, sandbox, stop};
+use super::hooks::{Ended, Hooks};
+use super::translated::{seen, trouble};
+use super::{Shared, drain, probed, sandbox, stop};
 use crate::controllers::BackOff;
 use crate::status::difference_of;
 
@@ -47,6 +49,7 @@ pub async fn work(shared: Arc<Shared>, pod: Pod, news: UnboundedReceiver<News>) 
         state: None,
         health: BTreeMap::new(),
         probings: BTreeMap::new(),
+        hooks: Hooks::default(),
         last_words: BTreeMap::new(),
         trouble: None,
         pull_problem: String::new(),
@@ -69,6 +72,8 @@ struct Worker {
     health: BTreeMap<String, Health>,
     /// The probes of each container, with the start of the run that they watch.
     probings: BTreeMap<String, (Timestamp, Vec<Probing>)>,
+    /// The postStart hooks that have yet to end.
+    hooks: Hooks,
     last_words: BTreeMap<String, String>,
     trouble: Option<Trouble>,
     /// What was last told to be wrong with the Secrets for its registries.
@@ -110,6 +115,7 @@ impl Worker {
                     None => return,
                 },
                 Some(answer) = probes.next() => self.answered(answer).await,
+                Some(ended) = self.hooks.next() => self.hook_ended(ended).await,
                 () = tokio::time::sleep(pause) => self.start_probes(&mut probes),
             }
             while let Ok(news) = self.news.try_recv() {
@@ -147,6 +153,7 @@ impl Worker {
         self.has_requests = self.state.is_some() && drain::has_requests(&self.shared, &self.pod).await;
         let Plan { acts, status, wake_after } = self.plan();
         let mut pause = wake_after;
+        self.tell_deadline(&status).await;
         self.write_status(&status).await?;
         if acts.iter().any(|act| matches!(act, Act::Stop { .. })) {
             self.stop(&runtime, acts).await;
@@ -198,6 +205,7 @@ impl Worker {
                 ContainerPhase::Exited(_) => {
                     let was_running = self.probings.remove(&container.name).is_some();
                     self.health.remove(&container.name);
+                    self.hooks.forget(&container.name);
                     if was_running || !self.last_words.contains_key(&container.name) {
                         let words = stop::last_words(runtime, uid, &container.name).await;
                         self.last_words.insert(container.name.clone(), words);
@@ -215,33 +223,58 @@ impl Worker {
             return;
         }
         let Some(container) = self.container(name).cloned() else { return };
-        let was_ready = self.was_ready(name, since);
-        let health = Health { ready: was_ready, started: was_ready || container.startup_probe.is_none(), ..Health::default() };
-        let probing = |kind| Self::probe(&container, kind).map(|probe| Probing::new(kind, probe, since, was_ready));
-        let probings = [ProbeKind::Startup, ProbeKind::Readiness, ProbeKind::Liveness].into_iter().filter_map(probing).collect();
-        self.health.insert(name.to_owned(), health);
+        // A run that was told to be running had its hook before that.
+        let told = self.told_of(name, since);
+        let was_ready = told == Some(true);
+        let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref()).filter(|_| told.is_none());
+        let is_begun = match (hook, &self.runtime) {
+            (Some(hook), Some(runtime)) => {
+                self.hooks.begin(runtime, &self.pod.uid().unwrap_or_default(), &container, hook, since);
+                true
+            }
+            _ => false,
+        };
+        let started = was_ready || container.startup_probe.is_none();
+        self.health.insert(name.to_owned(), Health { ready: was_ready, started, awaits_hook: is_begun, ..Health::default() });
+        let probings = if is_begun { Vec::new() } else { probed::probings(&container, since, was_ready) };
         self.probings.insert(name.to_owned(), (since, probings));
         self.last_words.remove(name);
     }
 
-    fn was_ready(&self, name: &str, since: Timestamp) -> bool {
+    /// Whether the Pod's status tells of a run, and then whether it calls it ready.
+    fn told_of(&self, name: &str, since: Timestamp) -> Option<bool> {
         let statuses = self.pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-        let Some(status) = statuses.into_iter().find(|status| status.name == name) else { return false };
-        let started = status.state.as_ref().and_then(|state| state.running.as_ref()).and_then(|running| running.started_at.as_ref());
-        status.ready && started.is_some_and(|started| started.0.as_second() == since.as_second())
+        let status = statuses.into_iter().find(|status| status.name == name)?;
+        let started = status.state.as_ref()?.running.as_ref()?.started_at.as_ref()?;
+        (started.0.as_second() == since.as_second()).then_some(status.ready)
+    }
+
+    /// A hook has ended: the container is told to run and is probed from here on, or it is ended.
+    async fn hook_ended(&mut self, Ended { container, since, failure }: Ended) {
+        if self.probings.get(&container).is_none_or(|(known, _)| *known != since) {
+            return;
+        }
+        let Some(spec) = self.container(&container).cloned() else { return };
+        let Some(health) = self.health.get_mut(&container) else { return };
+        health.awaits_hook = false;
+        if let Some(failure) = failure {
+            health.restart = Some("FailedPostStartHook".into());
+            self.shared.events.warning(&self.pod, "FailedPostStartHook", format!("{container}: {failure}")).await;
+            return;
+        }
+        self.probings.insert(container, (since, probed::probings(&spec, since, false)));
+    }
+
+    async fn tell_deadline(&self, status: &PodStatus) {
+        let reason = |status: &PodStatus| status.reason.clone();
+        if reason(status).as_deref() == Some(EXCEEDED) && self.pod.status.as_ref().and_then(reason) != reason(status) {
+            self.shared.events.normal(&self.pod, EXCEEDED, status.message.clone().unwrap_or_default()).await;
+        }
     }
 
     fn container(&self, name: &str) -> Option<&Container> {
         let spec = self.pod.spec.as_ref()?;
         spec.init_containers.iter().flatten().chain(&spec.containers).find(|container| container.name == name)
-    }
-
-    fn probe(container: &Container, kind: ProbeKind) -> Option<&Probe> {
-        match kind {
-            ProbeKind::Startup => container.startup_probe.as_ref(),
-            ProbeKind::Readiness => container.readiness_probe.as_ref(),
-            ProbeKind::Liveness => container.liveness_probe.as_ref(),
-        }
     }
 
     fn plan(&self) -> Plan {
@@ -390,7 +423,7 @@ impl Worker {
         Objects::namespaced(&self.shared.client, &self.pod.namespace().unwrap_or_default())
     }
 
-    async fn write_status(&mut self, status: &k8s_openapi::api::core::v1::PodStatus) -> Result<()> {
+    async fn write_status(&mut self, status: &PodStatus) -> Result<()> {
         let old = self.pod.status.clone().unwrap_or_default();
         let Some(patch) = difference_of("core.PodStatus", &old, status).filter(|patch| self.unheeded.as_ref() != Some(patch)) else {
             return Ok(());
@@ -427,7 +460,7 @@ impl Worker {
             let Some(container) = spec.containers.iter().find(|container| container.name == *name) else { continue };
             for probing in probings.iter_mut().filter(|probing| probing.next() <= now) {
                 let kind = probing.kind();
-                let Some(probe) = Self::probe(container, kind).filter(|_| started != (kind == ProbeKind::Startup)) else {
+                let Some(probe) = probed::probe(container, kind).filter(|_| started != (kind == ProbeKind::Startup)) else {
                     probing.put_off(now, RETRY);
                     continue;
                 };
@@ -445,7 +478,7 @@ impl Worker {
 
     async fn answered(&mut self, answer: std::result::Result<Option<Probed>, tokio::task::JoinError>) {
         let Ok(Some((name, kind, answer))) = answer else { return };
-        let Some(probe) = self.container(&name).and_then(|container| Self::probe(container, kind)).cloned() else { return };
+        let Some(probe) = self.container(&name).and_then(|container| probed::probe(container, kind)).cloned() else { return };
         let now = self.shared.clock.now();
         let (Some((_, probings)), Some(health)) = (self.probings.get_mut(&name), self.health.get_mut(&name)) else { return };
         let Some(probing) = probings.iter_mut().find(|probing| probing.kind() == kind) else { return };
@@ -455,44 +488,5 @@ impl Worker {
         if unwell {
             self.shared.events.warning(&self.pod, "Unhealthy", format!("{name}: {} probe: {}", kind.word(), answer.detail)).await;
         }
-    }
-}
-
-/// Why a runtime did not do as asked, with Kubernetes' word where it has one.
-fn trouble(error: &runtime::Error, otherwise: &str, message: String) -> Trouble {
-    let reason = match error {
-        runtime::Error::Image { trouble, .. } => match trouble {
-            ImageTrouble::Fetching => "ContainerCreating",
-            ImageTrouble::BackOff(_) => "ImagePullBackOff",
-            ImageTrouble::NeverFetched => "ErrImageNeverPull",
-            ImageTrouble::InvalidName => "InvalidImageName",
-            _ => "ErrImagePull",
-        },
-        runtime::Error::Unavailable(_) => "RuntimeUnavailable",
-        runtime::Error::Refused { .. } => "CreateContainerConfigError",
-        _ => otherwise,
-    };
-    Trouble { reason: reason.into(), message }
-}
-
-fn seen(state: &runtime::ContainerState) -> Seen {
-    let exit = |exit: &runtime::Exit| Exit {
-        code: exit.code,
-        started: exit.started,
-        finished: exit.finished,
-        reason: exit.reason.clone(),
-        is_out_of_memory: exit.is_out_of_memory,
-    };
-    let phase = match &state.phase {
-        ContainerPhase::Created => Phase::Created,
-        ContainerPhase::Running { since } => Phase::Running(*since),
-        ContainerPhase::Exited(end) => Phase::Exited(exit(end)),
-    };
-    Seen {
-        name: state.name.clone(),
-        starts: state.starts,
-        phase,
-        last_exit: state.last_exit.as_ref().map(exit),
-        image_id: state.image_id.clone(),
     }
 }

@@ -17,8 +17,10 @@ pub struct Health {
     pub started: bool,
     /// What the last failed probe said.
     pub detail: String,
-    /// Why it must be restarted, when its liveness or startup probe says so.
+    /// Why it must be restarted, when its liveness or startup probe, or its postStart hook, says so.
     pub restart: Option<String>,
+    /// Whether its postStart hook has yet to end, so that it is not told to run.
+    pub awaits_hook: bool,
 }
 
 /// What a probe is for.

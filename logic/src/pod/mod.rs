@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!  no sandbox ─▶ Create ─▶ init containers, one after the other ─▶ containers ─▶ restarts with back-off
+//!  activeDeadlineSeconds ─▶ Stop each ─▶ Failed
 //!  deletionTimestamp ─▶ its routes are withdrawn and its requests finished ─▶ Stop each ─▶ Remove ─▶ Forget (the object goes)
 //! ```
 
+mod deadline;
 mod expansion;
 mod health;
 mod resource;
@@ -17,6 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 
+pub use deadline::EXCEEDED;
 pub use expansion::expand;
 pub use health::{Health, ProbeKind, Probing, patience};
 pub use resource::{Allocatable, resource_value};
@@ -193,14 +196,20 @@ fn running(observed: &Observed) -> (Vec<Act>, Option<Duration>) {
     let Some(seen) = observed.seen else {
         return if is_over(observed) { (Vec::new(), None) } else { (vec![Act::Create], None) };
     };
-    let mut turn = Turn { observed, spec, acts: Vec::new(), wake_after: None };
+    if deadline::is_exceeded(observed) || deadline::ended(observed.pod) {
+        return (deadline::stops(observed), None);
+    }
+    let mut turn = Turn { observed, spec, acts: Vec::new(), wake_after: deadline::left(observed) };
     for container in spec.init_containers.iter().flatten() {
         if !turn.init(container, seen) {
             return (turn.acts, turn.wake_after);
         }
     }
     for container in &spec.containers {
-        turn.container(container, seen);
+        // What comes after a container with a hook is started after the hook.
+        if !turn.container(container, seen) {
+            break;
+        }
     }
     (turn.acts, turn.wake_after)
 }
@@ -232,12 +241,19 @@ impl Turn<'_> {
         false
     }
 
-    fn container(&mut self, container: &Container, seen: &[Seen]) {
-        let Some(seen) = seen.iter().find(|seen| seen.name == container.name) else { return };
+    /// Brings a container on; whether those after it may be started.
+    fn container(&mut self, container: &Container, seen: &[Seen]) -> bool {
+        let Some(seen) = seen.iter().find(|seen| seen.name == container.name) else { return true };
         match &seen.phase {
-            Phase::Created => self.acts.push(Act::Start(container.name.clone())),
+            Phase::Created => {
+                self.acts.push(Act::Start(container.name.clone()));
+                return !has_hook(container);
+            }
             Phase::Running(_) => {
                 let health = self.observed.health.get(&container.name);
+                if health.is_some_and(|health| health.awaits_hook) {
+                    return false;
+                }
                 if let Some(reason) = health.and_then(|health| health.restart.clone()) {
                     self.acts.push(Act::Stop { container: container.name.clone(), grace: grace(self.observed.pod), reason });
                 }
@@ -245,6 +261,7 @@ impl Turn<'_> {
             Phase::Exited(exit) if restarts(self.spec, exit) => self.restart(seen, exit),
             Phase::Exited(_) => {}
         }
+        true
     }
 
     fn restart(&mut self, seen: &Seen, exit: &Exit) {
@@ -255,6 +272,10 @@ impl Turn<'_> {
             Some(left) => self.wake_after = Some(self.wake_after.map_or(left, |other| other.min(left))),
         }
     }
+}
+
+fn has_hook(container: &Container) -> bool {
+    container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.post_start.is_some())
 }
 
 fn policy(spec: &PodSpec) -> &str {

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Exit, Observed, Phase, Seen, restarts};
+use super::{Exit, Observed, Phase, Seen, deadline, restarts};
 
 /// The status of a Pod, as it is seen. What others say of it, such as conditions of types of their own, stays.
 pub fn status(observed: &Observed) -> PodStatus {
@@ -36,7 +36,12 @@ pub fn status(observed: &Observed) -> PodStatus {
     let said = old.and_then(|old| old.conditions.as_deref()).unwrap_or_default();
     let others: Vec<PodCondition> = said.iter().filter(|said| conditions.iter().all(|own| own.type_ != said.type_)).cloned().collect();
     conditions.extend(others);
+    let before = old.map(|old| (old.reason.clone(), old.message.clone())).unwrap_or_default();
+    let is_too_late = phase == "Failed" && deadline::is_exceeded(observed);
+    let (reason, message) = if is_too_late { (Some(deadline::EXCEEDED.into()), Some(deadline::MESSAGE.into())) } else { before };
     PodStatus {
+        reason,
+        message,
         phase: Some(phase),
         conditions: Some(conditions),
         container_statuses: Some(containers),
@@ -65,6 +70,10 @@ fn phase(observed: &Observed, init: &[ContainerStatus], containers: &[ContainerS
     if ["Succeeded", "Failed"].contains(&old.as_str()) {
         return old;
     }
+    // What runs yet is told to be running until it has ended: others may start in its place once it is told to have failed.
+    if deadline::is_exceeded(observed) && !deadline::runs(observed) {
+        return "Failed".into();
+    }
     let never = spec.restart_policy.as_deref() == Some("Never");
     if never && init.iter().any(|container| exit_code(container).is_some_and(|code| code != 0)) {
         return "Failed".into();
@@ -78,7 +87,9 @@ fn phase(observed: &Observed, init: &[ContainerStatus], containers: &[ContainerS
         let failed = containers.iter().any(|container| exit_code(container) != Some(0));
         return if failed { "Failed".into() } else { "Succeeded".into() };
     }
-    let started = containers.iter().any(|container| seen.iter().any(|seen| seen.name == container.name && seen.phase != Phase::Created));
+    let awaits_hook = |name: &str| observed.health.get(name).is_some_and(|health| health.awaits_hook);
+    let has_started = |seen: &Seen| seen.phase != Phase::Created && !awaits_hook(&seen.name);
+    let started = containers.iter().any(|container| seen.iter().any(|seen| seen.name == container.name && has_started(seen)));
     if started { "Running".into() } else { "Pending".into() }
 }
 
@@ -89,7 +100,8 @@ fn exit_code(container: &ContainerStatus) -> Option<i32> {
 fn container_status(observed: &Observed, container: &Container) -> ContainerStatus {
     let seen = observed.seen.and_then(|seen| seen.iter().find(|seen| seen.name == container.name));
     let health = observed.health.get(&container.name);
-    let running = matches!(seen.map(|seen| &seen.phase), Some(Phase::Running(_)));
+    let awaits_hook = health.is_some_and(|health| health.awaits_hook);
+    let running = matches!(seen.map(|seen| &seen.phase), Some(Phase::Running(_))) && !awaits_hook;
     let init = observed.pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten()).any(|init| init.name == container.name);
     let ready = if init {
         matches!(seen.map(|seen| &seen.phase), Some(Phase::Exited(exit)) if exit.code == 0)
@@ -128,11 +140,18 @@ fn state(observed: &Observed, seen: Option<&Seen>, words: Option<&String>, conta
     };
     let spec = observed.pod.spec.clone().unwrap_or_default();
     match seen.map(|seen| &seen.phase) {
+        Some(Phase::Running(_)) if observed.health.get(&container.name).is_some_and(|health| health.awaits_hook) => {
+            waiting("ContainerCreating", "its postStart hook has yet to end".into())
+        }
         Some(Phase::Running(since)) => {
             ContainerState { running: Some(ContainerStateRunning { started_at: Some(Time(*since)) }), ..ContainerState::default() }
         }
         Some(Phase::Exited(exit))
-            if restarts(&spec, exit) && observed.pod.metadata.deletion_timestamp.is_none() && !is_init(&spec, container) =>
+            if restarts(&spec, exit)
+                && observed.pod.metadata.deletion_timestamp.is_none()
+                && !is_init(&spec, container)
+                && !deadline::is_exceeded(observed)
+                && !deadline::ended(observed.pod) =>
         {
             waiting("CrashLoopBackOff", ended(&container.name, exit, words))
         }

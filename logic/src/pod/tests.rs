@@ -157,6 +157,60 @@ fn probes_decide_about_readiness_and_restarts() {
 }
 
 #[test]
+fn a_container_is_told_to_run_and_the_next_one_started_when_its_hook_has_ended() {
+    let hook = json!({"postStart": {"sleep": {"seconds": 5}}});
+    let pod = pod(json!({"containers": [{"name": "a", "lifecycle": hook}, {"name": "b"}]}));
+    let none = BTreeMap::new();
+    let all = |a: Phase| [seen("a", 1, a), seen("b", 0, Phase::Created)];
+    check(&pod, Some(&all(Phase::Created)), &none, "Pending unready [start a]");
+    let waits = BTreeMap::from([("a".to_owned(), Health { awaits_hook: true, ready: true, ..Health::default() })]);
+    check(&pod, Some(&all(Phase::Running(time("00:01")))), &waits, "Pending unready []");
+    check(&pod, Some(&all(Phase::Running(time("00:01")))), &none, "Running unready [start b]");
+    let failed = BTreeMap::from([("a".to_owned(), Health { restart: Some("PostStartHook failed".into()), ..Health::default() })]);
+    check(&pod, Some(&all(Phase::Running(time("00:01")))), &failed, "Running unready [stop a 30s, start b]");
+}
+
+#[test]
+fn a_pod_that_is_active_for_too_long_is_ended_and_failed() {
+    let none = BTreeMap::new();
+    let running = [seen("a", 1, Phase::Running(time("00:01")))];
+    let since = |spec: serde_json::Value, start: &str| {
+        let mut pod = pod(spec);
+        pod.status = serde_json::from_value(json!({"phase": "Running", "startTime": format!("2026-01-01T00:{start}Z")})).unwrap();
+        pod
+    };
+    for policy in ["Always", "OnFailure", "Never"] {
+        let spec = json!({"restartPolicy": policy, "activeDeadlineSeconds": 10, "containers": [{"name": "a"}]});
+        check(&since(spec.clone(), "00:05"), Some(&running), &none, "Running ready [] wake 4s");
+        let late = since(spec.clone(), "00:01");
+        check(&late, Some(&running), &none, "Running ready [stop a 30s]");
+        let at_the_end = Exit { code: 0, started: time("00:01"), finished: time("00:11"), reason: None, is_out_of_memory: false };
+        let ended = [seen("a", 1, Phase::Exited(at_the_end))];
+        check(&late, Some(&ended), &none, "Failed unready []");
+        let mut failed = late.clone();
+        let status = status::status(&Observed {
+            pod: &late,
+            seen: Some(&ended),
+            health: &none,
+            last_words: &BTreeMap::new(),
+            trouble: None,
+            has_requests: false,
+            address: "",
+            now: time("00:11"),
+        });
+        assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"), "{policy}");
+        let state = status.container_statuses.as_ref().and_then(|all| all[0].state.as_ref()).unwrap();
+        assert!(state.terminated.is_some(), "{policy}: {state:?}");
+        failed.status = Some(status);
+        check(&failed, Some(&ended), &none, "Failed unready []");
+        check(&failed, None, &none, "Failed unready []");
+        check(&since(spec, "00:01"), Some(&[seen("a", 0, Phase::Created)]), &none, "Failed unready []");
+    }
+    let done = since(json!({"restartPolicy": "Never", "activeDeadlineSeconds": 10, "containers": [{"name": "a"}]}), "00:01");
+    check(&done, Some(&[seen("a", 1, exited(0))]), &none, "Succeeded unready []");
+}
+
+#[test]
 fn a_pod_that_is_deleted_is_stopped_removed_and_forgotten() {
     let none = BTreeMap::new();
     let mut pod = pod(json!({"containers": [{"name": "a"}]}));

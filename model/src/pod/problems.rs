@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 use super::{container, security};
-use crate::{Problem, ProblemKind, check_label};
+use crate::{Problem, ProblemKind, check_label, check_port_name};
 
 /// The sources of volumes in the order in which they are looked at: of two, the later is one too many.
 const SOURCES: [&str; 8] = ["emptyDir", "hostPath", "secret", "nfs", "persistentVolumeClaim", "configMap", "downwardAPI", "projected"];
@@ -118,9 +118,9 @@ fn container_problems<'a>(container: &'a Container, field: &str, ports: &mut BTr
             }
         }
         found.extend(not_supported(format!("{field}.protocol"), port.protocol.as_deref(), &["SCTP", "TCP", "UDP"]));
-        if let Some(name) = &port.name
-            && !ports.insert(name)
-        {
+        let Some(name) = port.name.as_ref().filter(|name| !name.is_empty()) else { continue };
+        found.extend(check_port_name(name).into_iter().map(|why| Problem::invalid(format!("{field}.name"), format!("{name:?}: {why}"))));
+        if !ports.insert(name) {
             found.push(Problem::duplicate(format!("{field}.name"), name));
         }
     }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep};
 use super::core::Core;
 use super::early::Early;
 use super::forwarded::Forwarded;
+use super::half_closed::HalfClosed;
 use crate::places::{Place, Work};
 use crate::target::{self, Targets};
 
@@ -50,6 +51,8 @@ pub(super) struct Client {
     pub(super) peer: IpAddr,
     /// The address as `X-Forwarded-For` gives it.
     pub(super) address: HeaderValue,
+    /// How many of its requests were handed over to be answered.
+    pub(super) begun: AtomicU64,
     /// The last `Forwarded` and the host it was made for: a connection seldom asks for two.
     pub(super) forwarded: Mutex<Option<Forwarded>>,
     /// Where there are only so many.
@@ -68,6 +71,7 @@ impl Client {
             pulse: Pulse::default(),
             early: Early::default(),
             address: HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown")),
+            begun: AtomicU64::new(0),
             forwarded: Mutex::default(),
             place,
         }
@@ -146,6 +150,15 @@ pub(super) struct Watched {
     lingering: Option<Pin<Box<Sleep>>>,
     /// Fires when a write has waited too long; there while one waits.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// There once the client has closed its sending side while it waits for an answer.
+    half_closed: Option<HalfClosed>,
+}
+
+/// What a read came to.
+enum Input {
+    Bytes,
+    /// No more will come.
+    End,
 }
 
 impl Watched {
@@ -163,6 +176,7 @@ impl Watched {
             interim: Vec::new(),
             lingering: None,
             stalled: None,
+            half_closed: None,
         }
     }
 
@@ -213,7 +227,7 @@ impl Watched {
     }
 
     /// Reads, with request targets made such that hyper takes them.
-    fn poll_input(&mut self, context: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_input(&mut self, context: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<Input>> {
         if self.client.pulse.is(REST) {
             self.targets.resume();
         }
@@ -225,15 +239,18 @@ impl Watched {
             let piece = &unread[*from..unread.len().min(*from + buffer.remaining())];
             buffer.put_slice(piece);
             *from += piece.len();
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(Input::Bytes));
         }
         if self.targets.is_off() {
-            return Pin::new(&mut self.io).poll_read(context, buffer);
+            return Pin::new(&mut self.io).poll_read(context, buffer).map_ok(|()| Input::Bytes);
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let room = scratch.len().min(buffer.remaining());
             let mut piece = ReadBuf::new(&mut scratch[..room]);
             ready!(Pin::new(&mut self.io).poll_read(context, piece.unfilled()))?;
+            if piece.filled().is_empty() {
+                return Poll::Ready(Ok(Input::End));
+            }
             match self.targets.read(piece.filled()) {
                 None => buffer.put_slice(piece.filled()),
                 Some(changed) => {
@@ -242,8 +259,21 @@ impl Watched {
                     self.unread = (changed, now);
                 }
             }
-            Poll::Ready(Ok(()))
+            Poll::Ready(Ok(Input::Bytes))
         })
+    }
+
+    /// The end of input is kept back while an answer to a whole request is owed: the client may have closed its sending side alone
+    /// (RFC 9112, 9.6), and hyper would take it to be gone. Ready when nothing is owed any more, or the client is gone.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A request that hyper has read and not yet handed over is owed an answer, too.
+        let is_waiting = self.targets.requests() > self.client.begun.load(Relaxed);
+        let is_owed = self.targets.is_between() && !self.client.pulse.is(FREE) && (is_waiting || self.client.pulse.is(BUSY));
+        if !is_owed {
+            return Poll::Ready(Ok(()));
+        }
+        let silence_max = self.client.core.options.silence_max;
+        self.half_closed.get_or_insert_with(|| HalfClosed::new(silence_max)).poll_gone(self.io.inner(), context)
     }
 
     /// Writes interim answers; see [`Early`].
@@ -286,7 +316,10 @@ impl Watched {
         })
     }
 
-    fn note_write(&self) {
+    fn note_write(&mut self) {
+        if let Some(half_closed) = &mut self.half_closed {
+            half_closed.written();
+        }
         if self.client.pulse.is(REST) {
             self.client.pulse.was_written.store(true, Relaxed);
         }
@@ -313,7 +346,11 @@ fn gathered<'a>(pieces: &[io::IoSlice<'_>], into: &'a mut Vec<u8>) -> Option<&'a
 impl Read for Watched {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match this.poll_input(context, buffer) {
+        let input = match this.poll_input(context, buffer) {
+            Poll::Ready(Ok(Input::End)) => this.poll_end(context),
+            other => other.map_ok(|_| ()),
+        };
+        match input {
             // Ready without a byte means the end of input, which closes a resting connection in good order.
             Poll::Pending => this.poll_time_up(context),
             Poll::Ready(read) => {
@@ -328,8 +365,8 @@ impl Read for Watched {
 
 impl Write for Watched {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.note_write();
         let this = self.get_mut();
+        this.note_write();
         let write = match this.poll_interim(context) {
             Poll::Ready(Ok(())) => Pin::new(&mut this.io).poll_write(context, bytes),
             other => other.map_ok(|()| 0),
@@ -362,8 +399,8 @@ impl Write for Watched {
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.note_write();
         let this = self.get_mut();
+        this.note_write();
         let interim = this.poll_interim(context);
         let write = match gathered(pieces, &mut this.gathered) {
             _ if !matches!(interim, Poll::Ready(Ok(()))) => interim.map_ok(|()| 0),

@@ -34,6 +34,7 @@ const REST_MAX_UNREPEATABLE: Duration = Duration::from_secs(1);
 /// Answers one request of a client.
 pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Response<Relay> {
     let arrival = Instant::now();
+    client.begun.fetch_add(1, Relaxed);
     client.pulse.busy(request.version());
     client.core.tolls.requests.fetch_add(1, Relaxed);
     if client.early.is_waiting() {

@@ -22,6 +22,8 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// How long a client may take no byte of what is sent to it.
     pub write_timeout: Duration,
+    /// How long nothing may be sent to a client that has closed its sending side, before it is taken to be gone.
+    pub silence_max: Duration,
     /// How long a connection to an endpoint is kept for the next request.
     pub link_idle: Duration,
     /// Connections kept for each endpoint and worker.
@@ -71,6 +73,7 @@ impl Default for Options {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(60),
+            silence_max: Duration::from_secs(60),
             link_idle: Duration::from_secs(30),
             links_kept: 256,
             header_bytes_max: 64 * 1024,

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use router::builtin::Options;
 use router::{Counts, Router};
 
 use crate::backend::{Backend, until};
 use crate::wire::{Kept, get, get_request};
-use crate::{builtin, nobody, route, send_all_to, table};
+use crate::{builtin, builtin_with, nobody, route, send_all_to, table};
 
 async fn counts(router: &impl Router) -> Counts {
     router.counts("default/shop").await.unwrap().unwrap()
@@ -88,7 +89,7 @@ async fn an_answer_broken_off_by_the_endpoint_is_a_failure() {
 #[tokio::test]
 async fn a_client_that_goes_away_is_counted_and_is_no_failure() {
     let backend = Backend::start("shop").await;
-    let router = builtin().await;
+    let router = builtin_with(Options { silence_max: Duration::from_millis(300), ..Options::default() }).await;
     send_all_to(&router, &[backend.address]).await;
     let mut before_head = Kept::open(router.address()).await;
     let asked = before_head.0.send_request(get_request("shop.test", "/hang"));

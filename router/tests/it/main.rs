@@ -7,6 +7,8 @@ mod conformance;
 mod counting;
 mod drain;
 mod endurance;
+mod frames;
+mod half_closed;
 mod http2;
 mod limits;
 mod retries;

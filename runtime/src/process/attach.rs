@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tokio::io::AsyncWriteExt as _;
@@ -15,8 +14,8 @@ use crate::process::records;
 use crate::process::sandbox::Sandbox;
 use crate::{Container, Input, Output, Session, Stdin};
 
-/// A session with a container that runs. `written` is its log from now on.
-pub(super) async fn open(sandbox: &Arc<Sandbox>, container: &Container, written: BoxStream<'static, Bytes>, stdin: bool) -> Session {
+/// A session with a container that runs. `written` is its log from now on, each stream by itself.
+pub(super) async fn open(sandbox: &Arc<Sandbox>, container: &Container, written: BoxStream<'static, Output>, stdin: bool) -> Session {
     let (session, told, says) = Session::new();
     let input = if stdin { input(sandbox, container).await } else { None };
     let leaves_at_end = input.is_some() && container.stdin == Stdin::Open;
@@ -56,15 +55,15 @@ async fn input(sandbox: &Arc<Sandbox>, container: &Container) -> Option<pipe::Se
 }
 
 /// Says what is written until the run ends or nobody listens any more or, with `leaves_at_end`, has more to say.
-async fn tell(mut written: BoxStream<'static, Bytes>, says: mpsc::Sender<Output>, mut hearing: JoinHandle<()>, leaves_at_end: bool) {
+async fn tell(mut written: BoxStream<'static, Output>, says: mpsc::Sender<Output>, mut hearing: JoinHandle<()>, leaves_at_end: bool) {
     loop {
-        let bytes = tokio::select! {
-            bytes = written.next() => bytes,
+        let piece = tokio::select! {
+            piece = written.next() => piece,
             () = says.closed() => return,
             _ = &mut hearing, if leaves_at_end => return,
         };
-        let Some(bytes) = bytes else { return };
-        if says.send(Output::Out(bytes)).await.is_err() {
+        let Some(piece) = piece else { return };
+        if says.send(piece).await.is_err() {
             return;
         }
     }

@@ -58,7 +58,12 @@ impl Recorder {
         }
     }
 
-    /// Appends what has no line end yet, when no more will come.
+    /// Whether there is something that has no line end yet.
+    pub fn is_begun(&self) -> bool {
+        !self.line.is_empty()
+    }
+
+    /// Appends what has no line end yet, when no more will come, or not soon.
     pub fn finish(&mut self, now: Timestamp, records: &mut Vec<u8>) {
         if !self.line.is_empty() {
             self.record(b'P', now, records);
@@ -79,6 +84,8 @@ impl Recorder {
 pub(super) struct Record<'a> {
     /// When it was read, RFC 3339.
     pub time: &'a str,
+    /// Where it was written to.
+    pub stream: Stream,
     /// Whether the line ends with it.
     pub is_full: bool,
     /// What was written.
@@ -89,9 +96,9 @@ pub(super) struct Record<'a> {
 pub(super) fn parse(line: &[u8]) -> Option<Record<'_>> {
     let mut fields = line.splitn(4, |byte| *byte == b' ');
     let time = str::from_utf8(fields.next()?).ok()?;
-    let _stream = fields.next()?;
+    let stream = if fields.next()? == b"stderr" { Stream::Stderr } else { Stream::Stdout };
     let is_full = fields.next()? == b"F";
-    Some(Record { time, is_full, text: fields.next()? })
+    Some(Record { time, stream, is_full, text: fields.next()? })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::LogOptions;
-use crate::process::log_lines;
+use crate::process::log_lines::{self, Stream};
 use crate::process::records;
 
 /// How much is read at a time, in bytes.
@@ -25,6 +25,8 @@ pub(super) struct LogReader {
     files: VecDeque<File>,
     /// What was read of a record whose end was not.
     begun: Vec<u8>,
+    /// The one stream that is told, if not both.
+    only: Option<Stream>,
     since: Option<Timestamp>,
     has_timestamps: bool,
     is_line_start: bool,
@@ -46,11 +48,17 @@ impl LogReader {
             rotated,
             files,
             begun: Vec::new(),
+            only: None,
             since: options.since,
             has_timestamps: options.timestamps,
             is_line_start: true,
             left_bytes: options.limit_bytes.unwrap_or(u64::MAX),
         })
+    }
+
+    /// The same, of one stream alone.
+    pub fn only(self, stream: Stream) -> Self {
+        Self { only: Some(stream), ..self }
     }
 
     /// Whether no more may be told.
@@ -123,6 +131,9 @@ impl LogReader {
 
     fn tell_record(&mut self, line: &[u8], told: &mut Vec<u8>) {
         let Some(record) = log_lines::parse(line) else { return };
+        if self.only.is_some_and(|only| only != record.stream) {
+            return;
+        }
         if self.since.is_some_and(|since| record.time.parse::<Timestamp>().is_ok_and(|time| time < since)) {
             return;
         }

@@ -296,6 +296,7 @@ impl Shim {
             family::reap_strays(&mains(&self.containers));
         }
         let now = Instant::now();
+        self.containers.iter_mut().for_each(|container| container.flush(now));
         if !self.containers.iter().any(|container| container.is_unsettled(now)) {
             return;
         }

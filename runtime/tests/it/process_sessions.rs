@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use runtime::{Error, ExecOptions, Input, Output, Session};
+use futures::StreamExt as _;
+use runtime::{Error, ExecOptions, Input, LogOptions, Output, Session, Stdin};
 use tokio::time::timeout;
 
 use crate::subject::{ProcessSubject, Subject as _, eventually, pod, shell};
@@ -128,4 +129,36 @@ async fn a_program_that_is_not_there_is_told_in_the_systems_words() {
     let mut session = subject.runtime().open(&pod.uid, "web", options(true)).await.unwrap();
     let (out, _, code) = end(&mut session).await;
     assert!(code != 0 && out.contains("/no/such"), "{code} {out:?}");
+}
+
+#[tokio::test]
+async fn a_question_without_a_line_end_is_heard_and_output_and_error_come_apart() {
+    let subject = ProcessSubject::new().await;
+    let script = "printf 'name? '; read name; echo \"hello $name\" >&2; printf 'more? '; read more; exec sleep 1000";
+    let mut asking = shell("web", script);
+    asking.stdin = Stdin::Open;
+    let pod = pod("a", vec![asking]);
+    let runtime = subject.runtime();
+    runtime.create(&pod).await.unwrap();
+    runtime.start(&pod.uid, "web", &[]).await.unwrap();
+    let log = async || {
+        let mut read = runtime.logs(&pod.uid, "web", LogOptions::default()).await.unwrap();
+        let mut text = Vec::new();
+        while let Some(bytes) = read.next().await {
+            text.extend_from_slice(&bytes);
+        }
+        String::from_utf8(text).unwrap()
+    };
+    eventually("the question is in the log", async || (log().await == "name? ").then_some(())).await;
+    let mut session = runtime.attach(&pod.uid, "web", true).await.unwrap();
+    session.input.send(Input::Bytes(Bytes::from_static(b"you\n"))).await.unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    while out != b"more? " || err != b"hello you\n" {
+        match timeout(PATIENCE, session.output.recv()).await.unwrap() {
+            Some(Output::Out(bytes)) => out.extend_from_slice(&bytes),
+            Some(Output::Err(bytes)) => err.extend_from_slice(&bytes),
+            other => panic!("{other:?} after {out:?} and {err:?}"),
+        }
+    }
+    assert_eq!(log().await, "name? hello you\nmore? ");
 }

@@ -85,20 +85,29 @@ fn space(data: &Path, free_bytes: u64) -> Finding {
 
 /// Whether limits of images are kept.
 pub fn cgroups() -> Finding {
-    controllers(&std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default())
+    let has = |program: &str| ["/usr/sbin", "/sbin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(program).exists());
+    controllers(&std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default(), boot_option(&has))
 }
 
-fn controllers(text: &str) -> Finding {
+/// How an option is given to the kernel on this distribution; empty where no program that is known does it.
+fn boot_option(has: &dyn Fn(&str) -> bool) -> &'static str {
+    const OPTION_OF_GRUBBY: &str = "grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1";
+    const OPTION_OF_GRUB: &str =
+        "echo 'GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX systemd.unified_cgroup_hierarchy=1\"' >> /etc/default/grub && update-grub";
+    const OPTION_OF_GRUB_ALONE: &str = "echo 'GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX systemd.unified_cgroup_hierarchy=1\"' >> /etc/default/grub && grub-mkconfig -o /boot/grub/grub.cfg";
+    let ways = [("grubby", OPTION_OF_GRUBBY), ("update-grub", OPTION_OF_GRUB), ("grub-mkconfig", OPTION_OF_GRUB_ALONE)];
+    ways.into_iter().find(|(program, _)| has(program)).map_or("", |(_, command)| command)
+}
+
+fn controllers(text: &str, boot_option: &str) -> Finding {
     const OF: &str = "cgroups";
     let missing: Vec<&str> =
         ["cpu", "memory", "pids"].into_iter().filter(|name| !text.split_whitespace().any(|word| word == *name)).collect();
     match missing.as_slice() {
         [] => Finding::good(OF, "version 2, with cpu, memory and pids"),
-        _ if text.trim().is_empty() => Finding::warning(
-            OF,
-            "version 2 is not mounted; an engine with version 1 keeps limits just the same",
-            "grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1",
-        ),
+        _ if text.trim().is_empty() => {
+            Finding::warning(OF, "version 2 is not mounted; an engine with version 1 keeps limits just the same", boot_option)
+        }
         missing => Finding::warning(OF, format!("{} cannot be limited", missing.join(", ")), "cat /sys/fs/cgroup/cgroup.controllers"),
     }
 }
@@ -159,9 +168,12 @@ mod tests {
             (space(data, 5 << 30), State::Good, ""),
             (space(data, 900 << 20), State::Warning, "du -xh"),
             (space(data, 1 << 20), State::Wrong, "du -xh"),
-            (controllers("cpuset cpu io memory pids"), State::Good, ""),
-            (controllers("cpu memory"), State::Warning, "cgroup.controllers"),
-            (controllers(""), State::Warning, "unified_cgroup_hierarchy"),
+            (controllers("cpuset cpu io memory pids", "x"), State::Good, ""),
+            (controllers("cpu memory", "x"), State::Warning, "cgroup.controllers"),
+            (controllers("", boot_option(&|program| program == "update-grub")), State::Warning, "&& update-grub"),
+            (controllers("", boot_option(&|program| program == "grubby")), State::Warning, "grubby --update-kernel"),
+            (controllers("", boot_option(&|program| program == "grub-mkconfig")), State::Warning, "grub-mkconfig -o"),
+            (controllers("", boot_option(&|_| false)), State::Warning, ""),
             (synchronised(Some("yes")), State::Good, ""),
             (synchronised(Some("no")), State::Warning, "timedatectl set-ntp true"),
             (synchronised(None), State::Warning, ""),

@@ -95,7 +95,7 @@ pub(super) static ROWS: &[Row] = &[
     all("HTTPHeader", "value", Honoured),
     all("TCPSocketAction", "host", Refused(ONLY_POD)),
     all("TCPSocketAction", "port", Honoured),
-    all("Lifecycle", "postStart", Refused("nothing is run beside the start")),
+    holds("Lifecycle", "postStart", "LifecycleHandler"),
     holds("Lifecycle", "preStop", "LifecycleHandler"),
     row("Lifecycle", "stopSignal", Honoured, Refused("programs are ended with SIGTERM")),
     holds("LifecycleHandler", "exec", "ExecAction"),

@@ -13,7 +13,7 @@ const NO_WEIGHING: &str = "pods are not weighed against each other";
 const WINDOWS: &str = "nodes run Linux";
 
 pub(super) static ROWS: &[Row] = &[
-    all("PodSpec", "activeDeadlineSeconds", Refused("pods have no deadline of their own")),
+    all("PodSpec", "activeDeadlineSeconds", Honoured),
     holds("PodSpec", "affinity", "Affinity"),
     all("PodSpec", "automountServiceAccountToken", Warned(NO_TOKEN)),
     holds("PodSpec", "containers", "Container"),

@@ -32,6 +32,8 @@ use crate::process::shim::log_file::{LogFile, ROTATED_AT_BYTES};
 use crate::process::shim::output::Output;
 use crate::{Container as Spec, ContainerPhase, ContainerState, Exit, Stdin};
 
+/// How long after the last of it a question without a line end goes to the log.
+const QUESTION: Duration = Duration::from_millis(50);
 /// How long what was killed may take to be gone, before the run counts as ended without it.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -57,6 +59,8 @@ struct Run {
     stage: Stage,
     /// When all that is left of it is killed.
     kill_at: Option<Instant>,
+    /// When a line that was begun goes to the log as far as it is: a program that waits for an answer asks without a line end.
+    flush_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -89,9 +93,10 @@ impl Container {
 
     /// When it wants to be looked at, if nothing happens before.
     pub fn wakes_at(&self, now: Instant) -> Option<Instant> {
-        let kill_at = self.run.as_ref()?.kill_at?;
+        let run = self.run.as_ref()?;
         // What is being killed is asked again soon: it may have had a child meanwhile.
-        Some(if kill_at > now { kill_at } else { now + Duration::from_millis(20) })
+        let kill_at = run.kill_at.map(|at| if at > now { at } else { now + Duration::from_millis(20) });
+        [kill_at, run.flush_at].into_iter().flatten().min()
     }
 
     /// Whether [`Container::settle`] has something to decide.
@@ -136,7 +141,7 @@ impl Container {
             self.state.last_exit = Some(exit.clone());
         }
         self.state.phase = ContainerPhase::Running { since: started };
-        self.run = Some(Run { child, pid, started, log, outputs, input, stage: Stage::Running, kill_at: None });
+        self.run = Some(Run { child, pid, started, log, outputs, input, stage: Stage::Running, kill_at: None, flush_at: None });
         Ok(())
     }
 
@@ -219,6 +224,17 @@ impl Container {
             && let Some(output) = run.outputs.get_mut(output)
         {
             output.carry(&mut run.log, buffer);
+            let asks = self.spec.stdin != Stdin::Empty && run.outputs.iter().any(Output::is_begun);
+            run.flush_at = asks.then(|| Instant::now() + QUESTION);
+        }
+    }
+
+    /// Takes to the log what has waited long enough for the end of its line.
+    pub fn flush(&mut self, now: Instant) {
+        let Some(run) = self.run.as_mut().filter(|run| run.flush_at.is_some_and(|at| at <= now)) else { return };
+        run.flush_at = None;
+        for output in &mut run.outputs {
+            output.flush(&mut run.log);
         }
     }
 

@@ -44,6 +44,16 @@ impl Output {
     pub fn finish(&mut self, log: &mut LogFile, buffer: &mut [u8]) {
         self.read(READS_AT_END, log, buffer);
         self.is_open = false;
+        self.flush(log);
+    }
+
+    /// Whether a line was begun.
+    pub fn is_begun(&self) -> bool {
+        self.recorder.is_begun()
+    }
+
+    /// Takes a line that was begun to the log.
+    pub fn flush(&mut self, log: &mut LogFile) {
         let mut records = Vec::new();
         self.recorder.finish(now(), &mut records);
         append(log, &records);
