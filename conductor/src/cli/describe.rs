@@ -15,7 +15,7 @@ use super::named::{self, Target};
 use super::output::{self, Output};
 use super::reach::Reach;
 use super::rollout::selector;
-use super::server::{Server, check_name};
+use super::server::{Server, check_name, values};
 use super::target;
 use crate::clock::WallClock;
 
@@ -105,11 +105,6 @@ async fn of_pod(server: &Server, pod: &Value) -> Result<String> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     text.push_str(&events(server, |of| of.0 == "Pod" && of.1 == name, now).await?);
     Ok(text)
-}
-
-fn values(objects: &[impl serde::Serialize]) -> Result<Vec<Value>> {
-    let values = objects.iter().map(serde_json::to_value).collect::<Result<_, _>>();
-    values.map_err(|error| Failure::failed(format!("what the server sent cannot be shown: {error}")))
 }
 
 fn head(kind: &Kind, object: &Value, now: Timestamp) -> String {

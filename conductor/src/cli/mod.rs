@@ -5,6 +5,7 @@
 
 mod audit;
 mod backup;
+mod batch;
 mod cells;
 mod completions;
 mod config;
@@ -57,6 +58,8 @@ pub enum Command {
     Diff(diff::Diff),
     /// Show Services and their copies
     Ps(ps::Ps),
+    /// Show Jobs, below the CronJobs that start them
+    Jobs(batch::Batch),
     /// Show what copies write
     Logs(logs::Logs),
     /// Show all there is to know about a Service or a Pod
@@ -112,6 +115,7 @@ impl Command {
         match self {
             Self::Up(args) => up::up(args).await,
             Self::Ps(args) => ps::ps(args).await,
+            Self::Jobs(args) => batch::jobs(args).await,
             Self::Logs(args) => logs::logs(args).await,
             Self::Describe(args) => describe::describe(args).await,
             Self::Diff(args) => diff::diff(args).await,

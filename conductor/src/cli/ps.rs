@@ -9,7 +9,6 @@ use client::Objects;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use model::{Clock as _, Kind, Revision, Service, labels};
-use serde::Serialize;
 use serde_json::Value;
 
 use super::cells::cell;
@@ -17,7 +16,7 @@ use super::failure::{Failure, Result};
 use super::grid::grid;
 use super::output::{self, Output};
 use super::reach::Reach;
-use super::server::Server;
+use super::server::{Server, values};
 use crate::clock::WallClock;
 
 /// How often what is watched is looked at.
@@ -120,11 +119,6 @@ async fn observe(server: &Server, args: &Ps) -> Result<Scene> {
     let pods = if all { Objects::all(&server.client) } else { server.objects::<Pod>() };
     let (revisions, pods) = (revisions.list("").await?, pods.list("").await?);
     Ok(Scene { services: values(&services)?, revisions: values(&revisions)?, pods: values(&pods)? })
-}
-
-fn values(objects: &[impl Serialize]) -> Result<Vec<Value>> {
-    let values = objects.iter().map(serde_json::to_value).collect::<Result<_, _>>();
-    values.map_err(|error| Failure::failed(format!("what the server sent cannot be shown: {error}")))
 }
 
 impl Scene {

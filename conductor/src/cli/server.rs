@@ -33,6 +33,12 @@ pub enum Keep {
     Yes,
 }
 
+/// Objects as JSON. Errors: what the server sent has no such form.
+pub fn values(objects: &[impl Serialize]) -> Result<Vec<Value>> {
+    let values = objects.iter().map(serde_json::to_value).collect::<Result<_, _>>();
+    values.map_err(|error| Failure::failed(format!("what the server sent cannot be shown: {error}")))
+}
+
 impl Server {
     /// Typed objects of this namespace.
     pub fn objects<K>(&self) -> Objects<K>

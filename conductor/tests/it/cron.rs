@@ -133,6 +133,9 @@ async fn kubectl_shows_them_and_starts_one_by_hand() {
     kubectl.good("wait --for=condition=complete --timeout=30s job/now", "condition met");
     kubectl.good("logs job/now", "by hand");
     kubectl.good("describe cronjob yearly", "Europe/Berlin");
+    let shown = String::from_utf8(kubectl.server.run(&["jobs"]).stdout).unwrap();
+    assert!(shown.contains("@yearly Europe/Berlin") && shown.contains("\n  now "), "{shown}");
+    assert_eq!(kubectl.server.run(&["jobs", "none"]).status.code(), Some(4));
     create(&client, "never", "true", json!({"schedule": "0 0 30 2 *"})).await;
     until("it is told", || has_event(&client, "never", "InvalidSchedule")).await;
     kubectl.good("describe cronjob never", "it is never due");
