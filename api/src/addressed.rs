@@ -11,6 +11,14 @@ use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::{body, query};
 
+/// The places in Kubernetes' code that know the types of objects, and of options.
+const OBJECT_SCHEME: &str = "pkg/api/legacyscheme/scheme.go:30";
+const OPTIONS_SCHEME: &str = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
+
+fn not_registered(kind: &str, api_version: &str, scheme: &str) -> String {
+    format!("no kind {kind:?} is registered for version {api_version:?} in scheme {scheme:?}")
+}
+
 /// What a body must be that is no object of the path's kind.
 pub struct Meant {
     kind: &'static str,
@@ -66,8 +74,27 @@ impl Meant {
 
 /// The options of a deletion; null when the body is empty. Errors: 400 for what cannot be read or is something else, 415.
 pub fn delete_options(call: &Call) -> Result<Value> {
-    let sent = body::typed(DELETE_OPTIONS.kind, &call.headers, &call.body)?;
+    let sent = body::options(&call.headers, &call.body)?;
+    let text = |field: &str| sent[field].as_str().unwrap_or_default();
+    let kind = or(text("kind"), DELETE_OPTIONS.kind);
+    if kind != DELETE_OPTIONS.kind {
+        let version = or(text("apiVersion"), "meta.k8s.io/v1");
+        return Err(Status::bad_request(not_registered(kind, version, OPTIONS_SCHEME)));
+    }
     DELETE_OPTIONS.check(&sent, Some(&call.kind().api_version()))?;
+    Ok(sent)
+}
+
+/// The Scale that replaces one. Errors: as for `read`; of a defined kind, what is sent is not named.
+pub fn scale(call: &Call) -> Result<Value> {
+    let sent = body::typed(SCALE.kind, &call.headers, &call.body)?;
+    let text = |field: &str| sent[field].as_str().unwrap_or_default();
+    let is_scale = or(text("kind"), SCALE.kind) == SCALE.kind && SCALE.api_versions.contains(&or(text("apiVersion"), "autoscaling/v1"));
+    if call.kind().defined && !is_scale {
+        let scheme = "k8s.io/apiextensions-apiserver/pkg/apiserver/customresource_handler.go:781";
+        return Err(Status::bad_request(format!("no kind is registered for the type v1.Scale in scheme {scheme:?}")));
+    }
+    SCALE.check(&sent, None)?;
     Ok(sent)
 }
 
@@ -81,7 +108,7 @@ fn of_other_kind(api_version: &str, kind: &str, wanted: &str, wanted_group: &str
     let why = if core_types::message_of(group, kind).is_some() && version == "v1" {
         format!("converting (v1.{kind}) to ({wanted_group}.{wanted}): unknown conversion")
     } else {
-        format!("no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"")
+        not_registered(kind, api_version, OBJECT_SCHEME)
     };
     Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {wanted}: {why}"))
 }
@@ -98,7 +125,8 @@ pub fn check_kind(kind: &Kind, object: &Value) -> Result<()> {
         }
         if sent_kind != name {
             let problem = model::Problem::invalid("kind", format!("{sent_kind:?}: must be {name}"));
-            return Err(crate::admit::invalid(kind, object, &[problem]));
+            let named = object["metadata"]["name"].as_str().unwrap_or_default();
+            return Err(Status::invalid(kind.kept_group(), sent_kind, named, &[problem]));
         }
         return Ok(());
     }

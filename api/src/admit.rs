@@ -62,10 +62,10 @@ pub fn shape_of(served: &Served, object: &mut Value, mode: FieldValidation, twic
 
 /// What whoever writes an object is told, whatever becomes of unknown fields.
 fn told(served: &Served, object: &Value) -> Vec<String> {
-    let Some(custom) = &served.custom else { return (served.kind.warnings)(object) };
-    let mut told = logic::metadata::finalizer_warnings(&object["metadata"]);
-    told.extend(custom.warning.clone());
-    told
+    if served.custom.is_none() {
+        return (served.kind.warnings)(object);
+    }
+    logic::metadata::finalizer_warnings(&object["metadata"])
 }
 
 /// 400: what was sent cannot be read as an object of the kind.
@@ -209,8 +209,10 @@ fn finish(served: &Served, before: Option<&Value>, object: &mut Value, part: Par
     }
     if let Some(custom) = &served.custom {
         problems.extend(custom.scale.iter().flat_map(|scale| scale.problems(object)));
-        let found = custom.structural.problems(object, before);
-        problems.extend(if part == Part::Status { of_status(found) } else { found });
+        problems.extend(match before.filter(|_| part == Part::Status) {
+            Some(before) => custom.structural.status_problems(object, before),
+            None => custom.structural.problems(object, before),
+        });
     }
     if problems.is_empty() { Ok(()) } else { Err(invalid(kind, object, &problems)) }
 }
@@ -221,16 +223,6 @@ pub fn tidy_object(served: &Served, object: &mut Value) {
         Some(message) => tidy(message, object),
         None => tidy("meta.ObjectMeta", &mut object["metadata"]),
     }
-}
-
-/// The problems of a status, which is looked at by itself: it is where paths in sentences begin.
-fn of_status(problems: Vec<Problem>) -> Vec<Problem> {
-    let from_status = |problem: Problem| {
-        let inner = problem.field.strip_prefix("status.").unwrap_or_default();
-        let detail = problem.detail.replace(&format!(": {} in body", problem.field), &format!(": {inner} in body"));
-        Problem { detail, ..problem }
-    };
-    problems.into_iter().filter(|problem| problem.field.starts_with("status")).map(from_status).collect()
 }
 
 fn name_problems(kind: &Kind, metadata: &Value) -> Vec<Problem> {

@@ -5,6 +5,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH, RETRY_AFTER, WARNING};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use model::Kind;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -36,6 +37,15 @@ pub enum View {
     Metadata,
 }
 
+/// Whether metadata was asked for as that of one object or of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// `PartialObjectMetadata`.
+    One,
+    /// `PartialObjectMetadataList`.
+    List,
+}
+
 /// What the caller takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {
@@ -45,11 +55,13 @@ pub struct Accepted {
     pub view: View,
     /// The version of tables and metadata.
     pub meta: &'static str,
+    /// Of what metadata is asked for.
+    pub number: Number,
 }
 
 impl Accepted {
     /// Whole objects as JSON.
-    pub const WHOLE: Self = Self { format: Format::Json, view: View::Whole, meta: META };
+    pub const WHOLE: Self = Self { format: Format::Json, view: View::Whole, meta: META, number: Number::One };
 
     /// The form that the Accept header likes best of those that can be given; `protobuf` says whether whole objects have that
     /// form. Errors: 406.
@@ -59,6 +71,20 @@ impl Accepted {
             return Ok(Self::WHOLE);
         }
         ranges.into_iter().filter_map(Self::from_range).find(|accepted| accepted.can_be_given(protobuf)).ok_or_else(Status::not_acceptable)
+    }
+
+    /// Checks that metadata was asked for as what is answered. It is found when all is done, so what was written stays. Errors: 406.
+    pub fn check_number(self, kind: &Kind, number: Number) -> Result<()> {
+        if self.view != View::Metadata || self.number == number {
+            return Ok(());
+        }
+        let is_list = number == Number::List;
+        let wanted = if is_list { "PartialObjectMetadata" } else { "PartialObjectMetadataList" };
+        let found = match kind.package() {
+            Some(package) => format!("{package}.{}", if is_list { &kind.list_kind } else { &kind.kind }),
+            None => format!("unstructured.Unstructured{}", if is_list { "List" } else { "" }),
+        };
+        Err(Status::of_other_number(wanted, &found, is_list))
     }
 
     /// Tables are JSON or YAML; metadata has every form.
@@ -76,16 +102,17 @@ impl Accepted {
         };
         let version = parts.clone().find_map(|part| part.strip_prefix("v=")).unwrap_or("v1");
         let meta = [META, "meta.k8s.io/v1beta1"].into_iter().find(|meta| meta.rsplit('/').next() == Some(version));
-        let view = match parts.find_map(|part| part.strip_prefix("as=")) {
-            None => View::Whole,
-            Some("Table") => View::Table,
-            Some("PartialObjectMetadata" | "PartialObjectMetadataList") => View::Metadata,
+        let (view, number) = match parts.find_map(|part| part.strip_prefix("as=")) {
+            None => (View::Whole, Number::One),
+            Some("Table") => (View::Table, Number::One),
+            Some("PartialObjectMetadata") => (View::Metadata, Number::One),
+            Some("PartialObjectMetadataList") => (View::Metadata, Number::List),
             Some(_) => return None,
         };
         if view == View::Whole {
             return Some(Self { format, ..Self::WHOLE });
         }
-        Some(Self { format, view, meta: meta? })
+        Some(Self { format, view, meta: meta?, number })
     }
 }
 

@@ -51,6 +51,12 @@ pub fn media_type(headers: &HeaderMap) -> String {
     text.split(';').next().unwrap_or_default().trim().to_lowercase()
 }
 
+/// The media type of a body without parameters, as it was written.
+pub fn plain_media_type(headers: &HeaderMap) -> &str {
+    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim()
+}
+
 /// A body as an object of `kind`. Errors: 400 for what cannot be read, 415 for an unknown media type.
 pub fn object(kind: &Kind, headers: &HeaderMap, body: &Bytes) -> Result<Value> {
     let is_typed = logic::patch::core_types::message_of(&kind.group, &kind.kind).is_some() && !kind.defined;
@@ -109,7 +115,8 @@ fn decode(kind: &str, has_protobuf: bool, headers: &HeaderMap, body: &Bytes) -> 
         protobuf::MEDIA_TYPE if has_protobuf => protobuf(kind, body),
         "" | "application/json" => json(kind, body),
         "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(kind, body),
-        _ => Err(Status::unsupported_media_type(if has_protobuf { &ACCEPTED } else { &ACCEPTED[..2] })),
+        // All three are named even where the kind has no protobuf form: they are what the server reads.
+        _ => Err(Status::unsupported_media_type(&ACCEPTED)),
     }
 }
 
@@ -120,10 +127,21 @@ pub fn patch(body: &Bytes) -> std::result::Result<Value, String> {
 
 /// JSON bytes as a value; invalid UTF-8 becomes U+FFFD. Errors: 400.
 pub fn json(kind: &str, body: &Bytes) -> Result<Value> {
-    serde_json::from_str(&String::from_utf8_lossy(body)).map_err(|error| {
-        let why = format!("couldn't get version/kind; json parse error: {} ({})", said_of(body, &error), excerpt(body));
-        unrecognized(kind, &why)
-    })
+    plain_json(body).map_err(|why| unrecognized(kind, &format!("{why} ({})", excerpt(body))))
+}
+
+fn plain_json(body: &Bytes) -> std::result::Result<Value, String> {
+    let text = String::from_utf8_lossy(body);
+    serde_json::from_str(&text).map_err(|error| format!("couldn't get version/kind; json parse error: {}", said_of(body, &error)))
+}
+
+/// A body that holds the options of a deletion; null when it is empty. What is wrong with it is said without naming an object, since
+/// it is none. Errors: 400, 415.
+pub fn options(headers: &HeaderMap, body: &Bytes) -> Result<Value> {
+    if ["", "application/json"].contains(&media_type(headers).as_str()) && !body.is_empty() {
+        plain_json(body).map_err(Status::bad_request)?;
+    }
+    typed("DeleteOptions", headers, body)
 }
 
 /// What our parser refused, in the words of Kubernetes' where it refuses it too.

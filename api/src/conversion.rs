@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use logic::admission::{Request, Resource};
-use logic::definition::{Structural, check, conversion};
+use logic::definition::conversion;
 use serde_json::{Value, json};
 use store::{Entry, Event};
 
@@ -23,8 +23,6 @@ const QUESTION_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// How objects of a kind get from one version to another.
 pub struct Conversion {
-    /// The schema of the version in which they are kept.
-    kept: Structural,
     /// Whom to ask: a `clientConfig`.
     client: Value,
     /// The version of the question.
@@ -36,9 +34,7 @@ impl Conversion {
     pub fn of(definition: &Value) -> Option<Self> {
         let spec = &definition["spec"];
         let review = conversion::review_version(&spec["conversion"]).filter(|_| spec["conversion"]["strategy"] == "Webhook")?.to_owned();
-        let kept = check::version_list(spec).iter().find(|version| version["storage"] == true)?;
-        let kept = Structural::compile(&kept["schema"]["openAPIV3Schema"]);
-        Some(Self { kept, client: spec["conversion"]["webhook"]["clientConfig"].clone(), review })
+        Some(Self { client: spec["conversion"]["webhook"]["clientConfig"].clone(), review })
     }
 
     /// Objects in the version `wanted`. Errors: 500, with what the webhook said or why there is no answer.
@@ -91,7 +87,9 @@ pub async fn kept(server: &Server, served: &Served, mut object: Value) -> Result
     if let Some(conversion) = conversion_of(served).filter(|_| version != kind.api_version()) {
         object["apiVersion"] = json!(kind.api_version());
         object = conversion.convert(server, &version, vec![object]).await?.pop().unwrap_or_default();
-        conversion.kept.prune(&mut object);
+    }
+    if let Some(schema) = served.custom.as_ref().and_then(|custom| custom.kept.as_ref()) {
+        schema.prune(&mut object);
     }
     Ok(object::encode_in(kind, &version, object))
 }

@@ -20,6 +20,8 @@ const PREFIX: &str = "/-/schemas/";
 pub struct Custom {
     /// The schema, compiled.
     pub structural: Structural,
+    /// The schema of the version in which objects are kept, where that is another.
+    pub kept: Option<Structural>,
     /// How its objects get from one version to another, where that takes more than another name.
     pub conversion: Option<Conversion>,
     /// Where its scale is.
@@ -152,8 +154,10 @@ fn custom(definition: &Value, version: &Value, since: u64) -> Custom {
         let own = version["deprecationWarning"].as_str().map(str::to_owned);
         own.unwrap_or_else(|| format!("{group}/{name} {kind} is deprecated"))
     });
+    let kept = check::version_list(&definition["spec"]).iter().find(|other| other["storage"] == true && other["name"] != version["name"]);
     Custom {
         structural: Structural::compile(schema),
+        kept: kept.map(|kept| Structural::compile(&kept["schema"]["openAPIV3Schema"])),
         conversion: Conversion::of(definition),
         scale: ScalePaths::of(version),
         terminating: definition["metadata"]["deletionTimestamp"].is_string(),
@@ -190,6 +194,25 @@ fn say_int_or_string(schema: &mut Value) {
 }
 
 impl Custom {
+    /// Whether an entry cannot be shown as it is kept: it is in another version, or is older than the schema.
+    pub fn is_read(&self, entry: &Entry) -> bool {
+        self.is_stale(entry) || (self.kept.is_some() && self.conversion.is_none())
+    }
+
+    /// Makes an object of an entry what this version shows: what it was kept as is filled in and pruned by the schema of the version in
+    /// which it is kept, and what this version does not know goes. What a webhook converted comes so already.
+    pub fn show(&self, entry: &Entry, object: &mut Value) {
+        let kept = self.kept.as_ref().filter(|_| self.conversion.is_none());
+        if self.is_stale(entry) {
+            let schema = kept.unwrap_or(&self.structural);
+            schema.prune(object);
+            schema.fill_defaults(object);
+        }
+        if kept.is_some() {
+            self.structural.prune(object);
+        }
+    }
+
     /// Whether an entry was stored before the schema last changed.
     pub fn is_stale(&self, entry: &Entry) -> bool {
         entry.modified > 0 && entry.modified < self.since

@@ -38,7 +38,7 @@ pub fn serve(registry: &Registry, path: &str, headers: &HeaderMap) -> Result<Res
     };
     let Some(body) = body else { return Ok(page_not_found()) };
     if body["kind"] == "APIResourceList" && !any_form_is_known(headers) {
-        return Err(Status::no_such_representation());
+        return Err(Status::no_such_representation(&["application/json", "application/yaml", protobuf::MEDIA_TYPE]));
     }
     let accepted = Accepted::from_headers(headers, true)?;
     if accepted.view != View::Whole {

@@ -55,7 +55,7 @@ fn applied(served: &Served, body: &Bytes) {
     let by = |manager: &str, operation| Write {
         part: Part::ButStatus,
         writer: Writer { manager: manager.into(), operation, api_version: "v1".into(), subresource: String::new() },
-        time: "2001-01-01T00:00:00Z".into(),
+        time: Some("2001-01-01T00:00:00Z".into()),
         blank: served.blank.clone(),
     };
     let live = sample();

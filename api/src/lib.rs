@@ -37,6 +37,7 @@ mod query;
 mod recorded;
 mod registry;
 mod requests;
+mod routes;
 mod serve;
 mod status;
 mod table;

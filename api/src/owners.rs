@@ -21,7 +21,9 @@ pub fn write(call: &Call, operation: Operation) -> Write {
         _ => Part::Everything,
     };
     let writer = Writer { manager: manager(call), operation, api_version: kind.api_version(), subresource };
-    Write { part, writer, time: admit::timestamp(call.server.clock.now()), blank: call.served.blank.clone() }
+    // Who scales is noted without a time, as Kubernetes has it.
+    let time = (call.place.subresource.as_deref() != Some("scale")).then(|| admit::timestamp(call.server.clock.now()));
+    Write { part, writer, time, blank: call.served.blank.clone() }
 }
 
 /// The writer's name: as the query says, or its program's.

@@ -80,6 +80,24 @@ impl Query {
 
     /// Errors: 422 for a name of a writer that is too long or cannot be shown.
     pub fn check_manager(&self, options: &str) -> Result<()> {
+        let found = self.manager_problems();
+        if found.is_empty() { Ok(()) } else { Err(Status::invalid_options(options, &found)) }
+    }
+
+    /// What only a patch may be told: who applies, and whether by force. Errors: 422.
+    pub fn check_patch(&self, is_apply: bool) -> Result<()> {
+        let mut found = Vec::new();
+        if is_apply && self.get("fieldManager").is_none() {
+            found.push(Problem::required("fieldManager", "is required for apply patch"));
+        }
+        if !is_apply && self.has("force") {
+            found.push(Problem::new(ProblemKind::Forbidden, "force", "may not be specified for non-apply patch"));
+        }
+        found.extend(self.manager_problems());
+        if found.is_empty() { Ok(()) } else { Err(Status::invalid_options("PatchOptions", &found)) }
+    }
+
+    fn manager_problems(&self) -> Vec<Problem> {
         const BYTES_MAX: usize = 128;
         let name = self.get("fieldManager").unwrap_or_default();
         let mut found = Vec::new();
@@ -87,10 +105,10 @@ impl Query {
             found.push(Problem::new(ProblemKind::TooLong, "fieldManager", format!("may not be more than {BYTES_MAX} bytes")));
         }
         if let Some((at, wrong)) = name.char_indices().find(|(_, c)| c.is_control() || (c.is_whitespace() && *c != ' ')) {
-            let rule = format!("should only contain printable characters (found {:?} at position {at})", wrong);
-            found.push(Problem::invalid("fieldManager", format!("{name:?}: {rule}")));
+            let detail = format!("{name:?}: invalid character U+{:04X} (at position {at})", u32::from(wrong));
+            found.push(Problem::invalid("fieldManager", detail));
         }
-        if found.is_empty() { Ok(()) } else { Err(Status::invalid_options(options, &found)) }
+        found
     }
 
     /// The pairs, as they came.

@@ -57,10 +57,7 @@ impl Served {
         }
         if let Some(custom) = &self.custom {
             object["apiVersion"] = Value::from(self.kind.api_version());
-            if custom.is_stale(entry) {
-                custom.structural.prune(&mut object);
-                custom.structural.fill_defaults(&mut object);
-            }
+            custom.show(entry, &mut object);
         }
         object
     }
@@ -80,7 +77,7 @@ impl Served {
     /// Appends an entry's object as JSON; `typed` says whether apiVersion and kind are written.
     pub fn write(&self, out: &mut Vec<u8>, entry: &Entry, typed: bool) {
         match &self.custom {
-            Some(custom) if custom.is_stale(entry) => {
+            Some(custom) if custom.is_read(entry) => {
                 let mut object = self.read(entry);
                 logic::patch::order::alphabetical(&mut object);
                 out.extend(crate::answer::json(&object));

@@ -30,7 +30,9 @@ use crate::requests::Told;
 use crate::status::{Result, Status};
 use crate::table::Include;
 use crate::withdrawn::Grant;
-use crate::{BODY_BYTES_MAX, Server, access, answer, conversion, definitions, discovery, object, openapi, pod_streams, usage, verbs};
+use crate::{
+    BODY_BYTES_MAX, Server, access, answer, conversion, definitions, discovery, object, openapi, pod_streams, routes, usage, verbs,
+};
 
 /// How often a request is served anew when the definition of its kind changes meanwhile.
 const TRIES_MAX: usize = 8;
@@ -205,6 +207,7 @@ async fn route(server: Arc<Server>, request: Request<()>, body: &mut Body, told:
         return unknown(&registry, &place);
     };
     told.resource = Some((verb(&parts.method, &place, is_watch), place.group.clone(), named(&served, &place)));
+    routes::check(&served, &place, &parts.method, &parts.headers)?;
     let (body, _charge) = read(body, principal.as_deref()).await?;
     let shared = Arc::clone(&server);
     // Only now: what is waited for has no place, so whoever sends no body keeps none from the others.
@@ -212,7 +215,8 @@ async fn route(server: Arc<Server>, request: Request<()>, body: &mut Body, told:
     let (headers, extensions, aside) = (parts.headers, parts.extensions, Mutex::default());
     let mut call = Call { server, user, served, place, query, headers, extensions, body, principal, aside };
     for _ in 0..TRIES_MAX {
-        call.tell(|aside| *aside = Aside::default());
+        let deprecated = call.served.custom.as_ref().and_then(|custom| custom.warning.clone());
+        call.tell(|aside| *aside = Aside { warnings: deprecated.into_iter().collect(), ..Aside::default() });
         match dispatch(&call, &parts.method, is_watch).await {
             // Its definition changed between the reading of the object and the writing of it.
             Err(status) if status == Status::redefined() => {
@@ -307,10 +311,10 @@ async fn settle_after(call: &Call) {
     }
 }
 
-/// Plain text for a group that there is not, a Status for a resource of a version that there is.
+/// A Status below a group of Kubernetes' own or ours, whatever the version; plain text where people defined the group, or nobody did.
 fn unknown(registry: &Registry, place: &Place) -> Result<Response> {
-    let known = registry.group_versions().contains(&(place.group.as_str(), place.version.as_str()));
-    if known { Err(Status::no_such_resource()) } else { Ok(page_not_found()) }
+    let is_routed = registry.all().iter().any(|served| !served.kind.defined && served.kind.group == place.group);
+    if is_routed { Err(Status::no_such_resource()) } else { Ok(page_not_found()) }
 }
 
 /// Kubernetes' answer where nothing is.
@@ -369,6 +373,10 @@ async fn dispatch(call: &Call, method: &Method, is_watch: bool) -> Result<Respon
         return Ok(page_not_found());
     }
     let misplaced = kind.is_namespaced() && call.place.namespace.is_none();
+    // No route of Kubernetes' own kinds has such a path, whatever the method.
+    if !kind.defined && (misplaced && named || !kind.is_namespaced() && call.place.namespace.is_some()) {
+        return Err(Status::no_such_resource());
+    }
     match (kind.source, method.as_str()) {
         (Source::Store, _) => {}
         (Source::Answered, "POST") if !named => return access::answer_review(call).await,
@@ -381,7 +389,7 @@ async fn dispatch(call: &Call, method: &Method, is_watch: bool) -> Result<Respon
         ("GET", _) if is_watch => verbs::watch(call).await,
         ("GET", false) => verbs::list(call).await,
         _ if kind.defined && misplaced => Ok(page_not_found()),
-        _ if misplaced || (!kind.is_namespaced() && call.place.namespace.is_some()) => Err(Status::method_not_allowed()),
+        _ if misplaced => Err(Status::method_not_allowed()),
         ("GET", true) => verbs::get(call).await,
         ("POST", false) => verbs::create(call).await,
         // The path of a defined kind says no more than which kind it is.

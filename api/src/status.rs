@@ -119,10 +119,21 @@ impl Status {
         Self::new(406, "NotAcceptable", format!("only the following media types are accepted: {FORMATS}"))
     }
 
-    /// 406, as the paths that list the resources of a version say it.
-    pub fn no_such_representation() -> Self {
-        let message = format!("406: Not Acceptable\n\nAvailable representations: {FORMATS}");
+    /// 406: no route gives what the caller takes.
+    pub fn no_such_representation(produced: &[&str]) -> Self {
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {}", produced.join(", "));
         Self { details: Some(json!({})), ..Self::new(406, "NotAcceptable", message) }
+    }
+
+    /// 406: one object was asked for as a list, or a list as one object; `found` names the type in Kubernetes' code.
+    pub fn of_other_number(wanted: &str, found: &str, is_list: bool) -> Self {
+        let is = if is_list { "is a list" } else { "is not a list" };
+        Self::new(406, "NotAcceptable", format!("you requested {wanted}, but the requested object {is} (*{found})"))
+    }
+
+    /// 415: no route takes a body of this type.
+    pub fn no_such_consumption() -> Self {
+        Self { details: Some(json!({})), ..Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type") }
     }
 
     /// 409: the name is taken.

@@ -1,7 +1,13 @@
 //! YAML as Kubernetes' tools read it: version 1.1's `on` and `0755`, whole floats as integers, several documents.
 
+mod document;
+mod order;
+
 use serde_json::{Number, Value};
 use serde_saphyr::options::DuplicateKeyPolicy;
+
+use document::Document;
+use order::sorted;
 
 /// The text is no YAML.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,9 +17,9 @@ pub struct NotYaml(String);
 /// Every document in `text` that is not empty. Errors name line and column.
 pub fn parse(text: &str) -> Result<Vec<Value>, NotYaml> {
     let options = serde_saphyr::options! { legacy_octal_numbers: true, duplicate_keys: DuplicateKeyPolicy::LastWins };
-    let documents: Vec<Value> =
+    let documents: Vec<Document> =
         serde_saphyr::from_multiple_with_options(text, options).map_err(|error| NotYaml(first_line(&error.to_string())))?;
-    Ok(documents.into_iter().filter(|document| !document.is_null()).map(whole_numbers).collect())
+    Ok(documents.into_iter().map(|Document(value)| value).filter(|value| !value.is_null()).map(whole_numbers).collect())
 }
 
 /// The first key that is there twice, with its line, in the words of Kubernetes' parser. None when there is none or the text is no YAML.
@@ -26,9 +32,10 @@ pub fn duplicate(text: &str) -> Option<String> {
     Some(format!("line {line}: key {key:?} already set in map"))
 }
 
-/// Writes one document. Text that would be read as something else is quoted.
+/// Writes one document, with its keys in the order in which Kubernetes' tools write them. Text that would be read as something else
+/// is quoted.
 pub fn write(value: &Value) -> String {
-    serde_saphyr::to_string(value).unwrap_or_default()
+    serde_saphyr::to_string(&sorted(value)).unwrap_or_default()
 }
 
 fn first_line(text: &str) -> String {
@@ -66,6 +73,8 @@ mod tests {
             ("a: on\nb: 0755\nc: 1e3\nd: '1'\n", json!([{"a": true, "b": 493, "c": 1000, "d": "1"}])),
             ("---\n---\na: 1\n---\nb: 2\n", json!([{"a": 1}, {"b": 2}])),
             ("", json!([])),
+            ("on: 1\nyes: 2\n'off': 3\n0x10: 4\n1.5: 5\n", json!([{"true": 2, "off": 3, "16": 4, "1.5": 5}])),
+            ("a: {b: [1, ~, x]}\n", json!([{"a": {"b": [1, null, "x"]}}])),
         ] {
             assert_eq!(Value::from(parse(text).unwrap()), expected, "{text}");
         }

@@ -219,6 +219,13 @@ impl Kind {
         }
     }
 
+    /// Where Kubernetes' code has the type of such objects; `None` for those that it reads without one.
+    pub fn package(&self) -> Option<&str> {
+        let group = self.kept_group().split('.').next().unwrap_or_default();
+        let is_known = self.keeps_unknown && !self.defined;
+        is_known.then_some(if group.is_empty() { "core" } else { group })
+    }
+
     /// `services.conductor.dev`, or the bare plural for the core group.
     pub fn qualified_plural(&self) -> String {
         let group = self.kept_group();

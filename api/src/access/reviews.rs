@@ -3,7 +3,8 @@
 use axum::response::Response;
 use http::StatusCode;
 use logic::rbac::{Deed, Rule, everything};
-use model::{Kind, Problem};
+use model::Problem;
+use model::review::AUTHORIZATION;
 use serde_json::{Value, json};
 
 use super::User;
@@ -22,12 +23,15 @@ pub async fn answer(call: &Call) -> Result<Response> {
     addressed::place(kind, &call.place, &mut review)?;
     admit::shape(&call.served, &mut review, FieldValidation::Ignore)?;
     review["status"] = match kind.kind.as_str() {
-        "SelfSubjectReview" => json!({"userInfo": call.user.to_value()}),
+        "SelfSubjectReview" => {
+            review["metadata"]["creationTimestamp"] = json!(admit::timestamp(call.server.clock.now()));
+            json!({"userInfo": call.user.to_value()})
+        }
         "TokenReview" => token(call, &review["spec"]).await?,
         "SelfSubjectRulesReview" => rules(call, &review["spec"]).await?,
         "SelfSubjectAccessReview" => access(call, &call.user, &review["spec"]).await?,
         _ => {
-            let user = asked(kind, &call.place.namespace, &review["spec"])?;
+            let user = asked(call.place.namespace.as_deref(), &review["spec"])?;
             access(call, &user, &review["spec"]).await?
         }
     };
@@ -42,29 +46,50 @@ pub async fn answer(call: &Call) -> Result<Response> {
 }
 
 /// Whom a review of somebody else is about.
-fn asked(kind: &Kind, namespace: &Option<String>, spec: &Value) -> Result<User> {
+fn asked(namespace: Option<&str>, spec: &Value) -> Result<User> {
     let text = |field: &str| spec[field].as_str().unwrap_or_default().to_owned();
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
     };
     let extra = spec["extra"].as_object().into_iter().flatten().map(|(key, values)| (key.clone(), texts(values))).collect();
     let user = User { name: text("user"), uid: text("uid"), groups: texts(&spec["groups"]), extra };
+    let mut found = attribute_problems(spec);
     if user.name.is_empty() && user.groups.is_empty() {
-        return Err(invalid(kind, Problem::invalid("spec.user", "\"\": at least one of user or group must be specified")));
+        found.push(Problem::invalid("spec.user", "\"\": at least one of user or group must be specified"));
     }
     if let Some(namespace) = namespace {
-        let attributes = &spec["resourceAttributes"];
-        if !attributes.is_object() || spec["nonResourceAttributes"].is_object() {
-            return Err(invalid(kind, Problem::invalid("spec", "only resourceAttributes are taken in a namespace")));
+        let asked = spec["resourceAttributes"]["namespace"].as_str().unwrap_or_default();
+        if spec["resourceAttributes"].is_object() && asked != namespace {
+            found.push(Problem::invalid("spec.resourceAttributes.namespace", format!("{asked:?}: must match metadata.namespace")));
         }
-        if attributes["namespace"] != namespace.as_str() {
-            return Err(invalid(
-                kind,
-                Problem::invalid("spec.resourceAttributes.namespace", format!("must match metadata.namespace, {namespace:?}")),
-            ));
+        if spec["nonResourceAttributes"].is_object() {
+            let detail = format!("{}: disallowed on this kind of request", path_attributes(spec));
+            found.push(Problem::invalid("spec.nonResourceAttributes", detail));
         }
     }
-    Ok(user)
+    if found.is_empty() { Ok(user) } else { Err(invalid(&found)) }
+}
+
+/// Problems of what a review asks about: exactly one thing.
+fn attribute_problems(spec: &Value) -> Vec<Problem> {
+    let problem = match (spec["resourceAttributes"].is_object(), spec["nonResourceAttributes"].is_object()) {
+        (true, true) => {
+            let detail = format!("{}: cannot be specified in combination with resourceAttributes", path_attributes(spec));
+            Problem::invalid("spec.nonResourceAttributes", detail)
+        }
+        (false, false) => {
+            let detail = "null: exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            Problem::invalid("spec.resourceAttributes", detail)
+        }
+        _ => return Vec::new(),
+    };
+    vec![problem]
+}
+
+/// What is asked about a path, as Kubernetes shows it.
+fn path_attributes(spec: &Value) -> Value {
+    let text = |field: &str| spec["nonResourceAttributes"][field].as_str().unwrap_or_default();
+    json!({"Path": text("path"), "Verb": text("verb")})
 }
 
 async fn access(call: &Call, user: &User, spec: &Value) -> Result<Value> {
@@ -82,14 +107,7 @@ async fn access(call: &Call, user: &User, spec: &Value) -> Result<Value> {
             decide(&call.server, user, deed).await?
         }
         (false, true) => decide(&call.server, user, Deed::Path { verb: &text(path, "verb"), path: &text(path, "path") }).await?,
-        (both, _) => {
-            let why = if both { "cannot specify both" } else { "at least one of" };
-            let problem = Problem::invalid(
-                "spec.resourceAttributes",
-                format!("{why}: exactly one of nonResourceAttributes or resourceAttributes must be specified"),
-            );
-            return Err(invalid(call.kind(), problem));
-        }
+        _ => return Err(invalid(&attribute_problems(spec))),
     };
     let mut status = json!({"allowed": decision.allowed.is_some()});
     let missing = decision.missing.iter().map(|role| format!("RBAC: {role}")).collect::<Vec<_>>().join(", ");
@@ -122,10 +140,11 @@ async fn token(call: &Call, spec: &Value) -> Result<Value> {
         spec["audiences"].as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect();
     Ok(match of_token(&call.server, token, &audiences).await? {
         Some((user, audiences)) => json!({"authenticated": true, "user": user.to_value(), "audiences": audiences}),
-        None => json!({"user": {}, "error": "the token is none of this server's, has expired, or is for another audience"}),
+        None => json!({"user": {}, "error": "invalid bearer token"}),
     })
 }
 
-fn invalid(kind: &Kind, problem: Problem) -> Status {
-    Status::invalid(&kind.group, &kind.kind, "", &[problem])
+/// 422; of reviews, Kubernetes names no kind.
+fn invalid(problems: &[Problem]) -> Status {
+    Status::invalid(AUTHORIZATION, "", "", problems)
 }

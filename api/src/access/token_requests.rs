@@ -71,7 +71,7 @@ fn answered(call: &Call, accepted: answer::Accepted, wanted: &Wanted, token: &st
     if let Some((kind, name, uid)) = &wanted.bound {
         spec["boundObjectRef"] = json!({"kind": kind, "apiVersion": "v1", "name": name, "uid": uid});
     }
-    let metadata = json!({"name": call.place.name, "namespace": call.place.namespace, "creationTimestamp": admit::timestamp(now)});
+    let metadata = json!({"name": call.place.name, "namespace": call.place.namespace, "creationTimestamp": admit::timestamp(now), "uid": uuid::Uuid::new_v4().to_string()});
     let status = json!({"token": token, "expirationTimestamp": admit::timestamp(ends)});
     let body = json!({"kind": "TokenRequest", "apiVersion": format!("{GROUP}/v1"), "metadata": metadata, "spec": spec, "status": status});
     answer::value(accepted.format, StatusCode::CREATED, &body)

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use http::StatusCode;
 use logic::patch::apply::{self, Operation};
-use model::{Kind, Problem};
+use model::Kind;
 use serde_json::{Value, json};
 use store::Entry;
 
@@ -22,10 +22,7 @@ pub async fn apply(call: &Call, part: Part) -> Result<Response> {
     let accepted = call.accepted()?;
     let dry_run = call.query.dry_run("PatchOptions")?;
     let mode = call.query.field_validation("PatchOptions")?;
-    call.query.check_manager("PatchOptions")?;
-    if call.query.get("fieldManager").is_none() {
-        return Err(Status::invalid_options("PatchOptions", &[Problem::required("fieldManager", "is required for apply patch")]));
-    }
+    call.query.check_patch(true)?;
     let wanted = wanted(call, mode == FieldValidation::Strict)?;
     let version = addressed::version(&wanted)?;
     let is_there = call.server.store.get(&call.key(call.name()?), None).await?.is_some();

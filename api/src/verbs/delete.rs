@@ -6,9 +6,9 @@ use jiff::SignedDuration;
 use logic::definition::names;
 use model::{Kind, Problem, ProblemKind, custom_resource_definition as definition};
 use serde_json::{Value, json};
-use store::{Compare, Entry, Error, ListOptions, Transaction};
+use store::{Compare, Entry, Error, Transaction};
 
-use super::read::{Selection, respond};
+use super::read::{page, respond, respond_list};
 use super::update::{is_finished, is_redefined};
 use crate::serve::Call;
 use crate::status::{Result, Status};
@@ -74,15 +74,13 @@ fn answers_object(kind: &Kind) -> bool {
     kind.group.is_empty() && ["Pod", "Namespace", "ServiceAccount"].contains(&kind.kind.as_str())
 }
 
-/// Deletes every object that a list with the same query would give, and answers that list.
+/// Deletes every object that a list with the same query would give, and answers that list: a page where it has a limit.
 pub async fn delete_collection(call: &Call) -> Result<Response> {
     let accepted = call.accepted()?;
     let deletion = Deletion::read(call)?;
-    let selection = Selection::parse(call.kind(), &call.query, None)?;
-    let prefix = object::prefix(call.kind(), call.place.namespace.as_deref());
-    let page = call.server.store.list(ListOptions { prefix, ..ListOptions::default() }).await?;
+    let (listed, metadata) = page(call).await?;
     let mut deleted = Vec::new();
-    for listed in selection.of(call, page.entries).await? {
+    for listed in listed {
         for _ in 0..TRIES_MAX {
             let Some(entry) = call.server.store.get(&listed.key, None).await? else { break };
             match remove(call, &entry, &deletion).await {
@@ -96,27 +94,11 @@ pub async fn delete_collection(call: &Call) -> Result<Response> {
             }
         }
     }
-    let kind = call.kind();
-    let mut metadata = json!({"resourceVersion": page.revision.to_string()});
-    if !kind.keeps_unknown {
-        metadata["continue"] = json!("");
-    }
     // They are gone, even where they can be shown no more.
     let deleted = call.shown_all(deleted).await.unwrap_or_default();
-    let items: Vec<Value> = deleted.iter().map(|entry| item(call, entry)).collect();
-    let list = json!({"kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": metadata, "items": items});
-    let mut response = answer::value(accepted.format, StatusCode::OK, &list);
+    let mut response = respond_list(call, accepted, deleted, &metadata);
     answer::warn(&mut response, &deletion.warnings);
     Ok(response)
-}
-
-/// An object as it was before it was deleted, as lists have it.
-fn item(call: &Call, entry: &Entry) -> Value {
-    let mut object = call.served.read(entry);
-    if let Some(fields) = object.as_object_mut().filter(|_| call.kind().keeps_unknown) {
-        fields.retain(|name, _| name != "apiVersion" && name != "kind");
-    }
-    object
 }
 
 /// Marks or removes an object. Returns what is left of it, and whether it is gone.
@@ -169,7 +151,7 @@ impl Deletion {
             (None, None) if call.kind().orphans => Some("orphan"),
             (Some("Background") | None, _) => None,
             (Some(other), _) => {
-                let detail = format!("{other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\"");
+                let detail = format!("{other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"");
                 let problem = model::Problem::new(model::ProblemKind::NotSupported, "propagationPolicy", detail);
                 return Err(Status::invalid_options("DeleteOptions", &[problem]));
             }

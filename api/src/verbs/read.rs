@@ -15,7 +15,7 @@ use model::{Kind, Problem, ProblemKind};
 use serde_json::{Value, json};
 use store::{Entry, ListOptions};
 
-use crate::answer::{self, Accepted, Format, View};
+use crate::answer::{self, Accepted, Format, Number, View};
 use crate::form::Form;
 use crate::held;
 use crate::object;
@@ -49,6 +49,9 @@ pub fn respond(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry)
 }
 
 fn written(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry) -> Response {
+    if let Err(refused) = accepted.check_number(call.kind(), Number::One) {
+        return answer::refusal(answer::format_of_refusal(&call.headers), &refused);
+    }
     match accepted.view {
         View::Whole => {
             let mut json = Vec::with_capacity(entry.value.len() + 40);
@@ -139,6 +142,20 @@ fn selectable(kind: &Kind) -> String {
 /// Lists objects. Errors: 400, 410 for a version no longer kept, 422, 504 for one not reached.
 pub async fn list(call: &Call) -> Result<Response> {
     let accepted = call.accepted()?;
+    let (mut chosen, metadata) = page(call).await?;
+    if accepted.view != View::Metadata {
+        chosen = call.shown_all(chosen).await?;
+    }
+    let charge = call.charge(cost(call, accepted, &chosen)).await?;
+    let mut response = respond_list(call, accepted, chosen, &metadata);
+    if let Some(charge) = charge {
+        held::bytes(&mut response, charge);
+    }
+    Ok(response)
+}
+
+/// The page of a list that a query asks for, and the metadata of that list. Errors: as for `list`.
+pub async fn page(call: &Call) -> Result<(Vec<Entry>, Value)> {
     let kind = call.kind();
     let selection = Selection::parse(kind, &call.query, call.place.name.as_deref())?;
     check_list_options(&call.query)?;
@@ -165,15 +182,7 @@ pub async fn list(call: &Call) -> Result<Response> {
     } else if !kind.keeps_unknown {
         metadata["continue"] = json!("");
     }
-    if accepted.view != View::Metadata {
-        chosen = call.shown_all(chosen).await?;
-    }
-    let charge = call.charge(cost(call, accepted, &chosen)).await?;
-    let mut response = respond_list(call, accepted, chosen, &metadata);
-    if let Some(charge) = charge {
-        held::bytes(&mut response, charge);
-    }
-    Ok(response)
+    Ok((chosen, metadata))
 }
 
 /// What an answer with so many objects takes: as it is sent, a list of them and a piece; otherwise all of them, read and written.
@@ -252,25 +261,33 @@ fn check_list_options(query: &Query) -> Result<()> {
     if found.is_empty() { Ok(()) } else { Err(Status::invalid_options("ListOptions", &found)) }
 }
 
-fn respond_list(call: &Call, accepted: Accepted, entries: Vec<Entry>, metadata: &Value) -> Response {
+pub fn respond_list(call: &Call, accepted: Accepted, entries: Vec<Entry>, metadata: &Value) -> Response {
     let kind = call.kind();
+    if let Err(refused) = accepted.check_number(kind, Number::List) {
+        return answer::refusal(answer::format_of_refusal(&call.headers), &refused);
+    }
     let objects = || entries.iter().map(|entry| call.served.read(entry)).collect::<Vec<_>>();
     let value = match accepted.view {
         View::Whole => return whole_list(call, accepted.format, entries, metadata),
         View::Table => {
             let include = Include::parse(call.query.get("includeObject")).unwrap_or_default();
-            let mut metadata = metadata.clone();
-            if let Some(fields) = metadata.as_object_mut() {
-                fields.retain(|_, value| value != "");
-            }
-            table(accepted.meta, kind, &objects(), &metadata, include, true, call.server.clock.now())
+            table(accepted.meta, kind, &objects(), &told(metadata), include, true, call.server.clock.now())
         }
         View::Metadata => {
             let items: Vec<Value> = entries.iter().map(|entry| answer::metadata_only(accepted.meta, &call.served.read(entry))).collect();
-            json!({"kind": "PartialObjectMetadataList", "apiVersion": accepted.meta, "metadata": metadata, "items": items})
+            json!({"kind": "PartialObjectMetadataList", "apiVersion": accepted.meta, "metadata": told(metadata), "items": items})
         }
     };
     answer::value(accepted.format, StatusCode::OK, &value)
+}
+
+/// The metadata of a list in a form of Kubernetes' own, which leaves out what is empty.
+fn told(metadata: &Value) -> Value {
+    let mut told = metadata.clone();
+    if let Some(fields) = told.as_object_mut() {
+        fields.retain(|_, value| value != "");
+    }
+    told
 }
 
 fn whole_list(call: &Call, format: Format, entries: Vec<Entry>, metadata: &Value) -> Response {

@@ -6,6 +6,7 @@ use logic::definition::scale::ScalePaths;
 use model::{Copies, Problem, Scale};
 use serde_json::{Value, json};
 
+use super::patch::{APPLY, Patch};
 use super::update::change;
 use crate::admit::Part;
 use crate::serve::Call;
@@ -22,16 +23,17 @@ pub async fn scale(call: &Call, method: &Method) -> Result<Response> {
     if method == Method::GET {
         return Ok(answer::value(accepted.format, StatusCode::OK, &current));
     }
-    let dry_run = call.query.dry_run("UpdateOptions")?;
+    let is_apply = body::media_type(&call.headers) == APPLY;
+    let dry_run = if method == Method::PUT {
+        call.query.check_manager("UpdateOptions")?;
+        call.query.dry_run("UpdateOptions")?
+    } else {
+        call.query.check_patch(is_apply)?;
+        call.query.dry_run("PatchOptions")?
+    };
     let sent = wanted(call, method, &current)?;
     let version = addressed::version(&sent).map(|version| version.filter(|_| method == Method::PUT || says_version(&sent, &current)))?;
-    let replicas = match &sent["spec"]["replicas"] {
-        Value::Null => 0,
-        value => value.as_i64().filter(|replicas| *replicas >= 0).ok_or_else(|| {
-            let problem = Problem::invalid("spec.replicas", format!("{value}: must be greater than or equal to 0"));
-            Status::invalid("autoscaling", "Scale", name, &[problem])
-        })?,
-    };
+    let replicas = replicas(&scale, name, &sent["spec"]["replicas"])?;
     let entry = change(call, version, Part::Main, dry_run, |before| {
         addressed::check_uid(kind, before, &sent)?;
         let mut after = before.clone();
@@ -40,6 +42,16 @@ pub async fn scale(call: &Call, method: &Method) -> Result<Response> {
     })
     .await?;
     Ok(answer::value(accepted.format, StatusCode::OK, &shown(call, &scale, &call.served.read(&entry))?))
+}
+
+/// The number that is asked for. That of a defined kind is held to what its objects are. Errors: 422 for one below 0.
+fn replicas(scale: &Scaling<'_>, name: &str, asked: &Value) -> Result<i64> {
+    let number = asked.as_i64().unwrap_or(0);
+    if number >= 0 || matches!(scale, Scaling::Defined(_)) {
+        return Ok(number);
+    }
+    let problem = Problem::invalid("spec.replicas", format!("{asked}: must be greater than or equal to 0"));
+    Err(Status::invalid("autoscaling", "Scale", name, &[problem]))
 }
 
 /// What `/scale` shows of an object, null for none. Errors: 422 for an object that has no single scale.
@@ -80,28 +92,19 @@ impl<'a> Scaling<'a> {
 /// The Scale that a request asks for. Errors: 400 for what is none, or is another's; 415, and 422 for a patch that makes one.
 fn wanted(call: &Call, method: &Method, current: &Value) -> Result<Value> {
     if method == Method::PUT {
-        let sent = addressed::SCALE.read(call)?;
+        let sent = addressed::scale(call)?;
         check(call, &sent)?;
         return Ok(sent);
     }
-    let mut sent = current.clone();
-    match body::media_type(&call.headers).as_str() {
-        "application/merge-patch+json" => {
-            let patch = body::json("Scale", &call.body)?;
-            if !patch.is_object() {
-                return Err(Status::bad_request("error decoding patch: expected an object"));
-            }
-            logic::patch::merge(&mut sent, &patch);
-        }
-        "application/json-patch+json" => {
-            let patch = body::json("Scale", &call.body)?;
-            let patch: json_patch::Patch = serde_json::from_value(patch).map_err(|error| Status::bad_request(error.to_string()))?;
-            logic::patch::carry_out(&mut sent, &patch).map_err(|error| Status::unprocessable(error.to_string()))?;
-        }
-        _ => {
-            return Err(Status::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json"]));
-        }
+    if body::media_type(&call.headers) == APPLY && call.kind().defined {
+        let sent = body::applied(&call.body, false)?;
+        let (namespace, name) = (sent["metadata"]["namespace"].as_str().unwrap_or_default(), call.name()?);
+        let of = format!("{namespace}/{name}; autoscaling/v1, Kind=Scale");
+        let why = "request to convert CR to an invalid group/version: autoscaling/v1";
+        return Err(Status::unexplained(format!("failed to convert new object ({of}) to proper version: {why}")));
     }
+    let mut sent = current.clone();
+    Patch::read(call.kind(), &call.headers, &call.body)?.apply(&call.served.shape, &mut sent)?;
     addressed::SCALE.check(&sent, None).map_err(|refused| Status::patch_unreadable(&sent.to_string(), &refused.message))?;
     check(call, &sent)?;
     Ok(sent)

@@ -57,7 +57,7 @@ pub async fn patch(call: &Call, part: Part) -> Result<Response> {
     let accepted = call.accepted()?;
     let dry_run = call.query.dry_run("PatchOptions")?;
     let mode = call.query.field_validation("PatchOptions")?;
-    call.query.check_manager("PatchOptions")?;
+    call.query.check_patch(false)?;
     let patch = Patch::read(kind, &call.headers, &call.body)?;
     let version = patch.version()?;
     let twice = body::duplicates(&call.headers, &call.body);

@@ -147,8 +147,70 @@ async fn a_name_that_is_taken_is_not_given_twice() {
     server.post(DEFINITIONS, other).await.expect(201);
     let found = server.get(&format!("{DEFINITIONS}/gadgets.example.dev")).await.expect(200).body;
     let reasons: Vec<&Value> = found["status"]["conditions"].as_array().unwrap().iter().map(|condition| &condition["reason"]).collect();
-    assert_eq!(reasons, ["KindConflict", "NotAccepted"]);
-    server.get("/apis/example.dev/v1/namespaces/default/gadgets").await.refused(404, "NotFound");
+    assert_eq!(reasons, ["ListKindConflict", "NotAccepted"]);
+    assert_eq!(server.get("/apis/example.dev/v1/namespaces/default/gadgets").await.expect(404).text, "404 page not found\n");
     server.delete(&format!("{DEFINITIONS}/widgets.example.dev")).await.expect(200);
     server.get("/apis/example.dev/v1/namespaces/default/gadgets").await.expect(200);
+}
+
+/// A definition whose versions know different fields, and whose rule is about spec and status.
+fn versions() -> Value {
+    let schema = |spec: Value| {
+        json!({"openAPIV3Schema": {
+            "type": "object", "x-kubernetes-validations": [{"rule": "!has(self.status) || self.status.used <= self.spec.size"}],
+            "properties": {
+                "spec": {"type": "object", "properties": spec},
+                "status": {"type": "object", "properties": {"used": {"type": "integer"}}}}}})
+    };
+    let parts = json!({"status": {}, "scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.used"}});
+    let (size, text) = (json!({"type": "integer", "minimum": 0}), json!({"type": "string"}));
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "tanks.example.dev"},
+        "spec": {"group": "example.dev", "scope": "Namespaced", "names": {"plural": "tanks", "kind": "Tank"}, "versions": [
+            {"name": "v1", "served": true, "storage": true, "subresources": parts, "schema": schema(json!({"size": size, "new": text}))},
+            {"name": "v1beta1", "served": true, "storage": false, "deprecated": true, "deprecationWarning": "use v1", "subresources": parts,
+                "schema": schema(json!({"size": size, "old": {"type": "string", "default": "o"}}))},
+        ]},
+    })
+}
+
+#[tokio::test]
+async fn what_the_kept_version_does_not_know_is_not_kept_and_deprecation_is_told_to_whoever_asks() {
+    let server = Server::start().await;
+    server.post(DEFINITIONS, versions()).await.expect(201);
+    let (old, new) = ("/apis/example.dev/v1beta1/namespaces/default/tanks", "/apis/example.dev/v1/namespaces/default/tanks");
+    let tank = |version: &str, spec: Value| json!({"apiVersion": format!("example.dev/{version}"), "kind": "Tank", "metadata": {"name": "t"}, "spec": spec});
+    let made = server.post(old, tank("v1beta1", json!({"size": 3, "old": "x"}))).await.expect(201);
+    assert_eq!((&made.body["spec"], made.warnings.as_slice()), (&json!({"size": 3}), &["299 - \"use v1\"".to_owned()][..]));
+    assert_eq!(server.get(&format!("{new}/t")).await.expect(200).body["spec"], json!({"size": 3}));
+    server.merge(&format!("{new}/t"), json!({"spec": {"new": "n"}})).await.expect(200);
+    for uri in [old.to_owned(), format!("{old}/t")] {
+        assert_eq!(server.get(&uri).await.expect(200).warnings, ["299 - \"use v1\""], "{uri}");
+    }
+    assert_eq!(server.get(&format!("{old}/t")).await.expect(200).body["spec"], json!({"size": 3}), "the old version does not know it");
+    assert_eq!(server.get(&format!("{new}/t")).await.expect(200).body["spec"], json!({"size": 3, "new": "n"}));
+    assert!(server.get(new).await.expect(200).warnings.is_empty());
+}
+
+#[tokio::test]
+async fn a_status_is_held_to_rules_about_the_whole_and_a_scale_to_the_schema() {
+    let server = Server::start().await;
+    server.post(DEFINITIONS, versions()).await.expect(201);
+    let tanks = "/apis/example.dev/v1/namespaces/default/tanks";
+    let tank = json!({"apiVersion": "example.dev/v1", "kind": "Tank", "metadata": {"name": "t"}, "spec": {"size": 3}});
+    server.post(tanks, tank).await.expect(201);
+    let status = format!("{tanks}/t/status");
+    server.merge(&status, json!({"status": {"used": 3}})).await.expect(200);
+    server.merge(&status, json!({"status": {"used": 4}})).await.refused(422, "Invalid");
+    server.merge(&status, json!({"status": {"used": "x"}})).await.refused(422, "Invalid");
+    server.merge(&format!("{tanks}/t"), json!({"metadata": {"labels": {"a": "b"}}})).await.expect(200);
+    let scale = format!("{tanks}/t/scale");
+    for (size, code) in [(-1, 422), (2, 422), (5, 200)] {
+        server.merge(&scale, json!({"spec": {"replicas": size}})).await.expect(code);
+    }
+    let refused = server.merge(&scale, json!({"spec": {"replicas": -1}})).await.refused(422, "Invalid");
+    assert!(refused.starts_with("Tank.example.dev \"t\" is invalid"), "{refused}");
+    let owners = server.get(&format!("{tanks}/t")).await.expect(200).body["metadata"]["managedFields"].clone();
+    let scaled = owners.as_array().unwrap().iter().find(|owner| owner["subresource"] == "scale").unwrap();
+    assert!(scaled["time"].is_null(), "{scaled}");
 }

@@ -10,6 +10,7 @@ mod conversion;
 mod crud;
 mod definitions;
 mod forms;
+mod media;
 mod outlives;
 mod ownership;
 mod patches;

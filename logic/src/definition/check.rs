@@ -59,8 +59,12 @@ pub fn change_problems(before: &Value, after: &Value) -> Vec<Problem> {
     let kept: Vec<&str> = version_list(&after["spec"]).iter().filter_map(|version| version["name"].as_str()).collect();
     for (index, stored) in after["status"]["storedVersions"].as_array().into_iter().flatten().enumerate() {
         if stored.as_str().is_some_and(|stored| !kept.contains(&stored)) {
-            let field = format!("status.storedVersions[{index}]");
-            problems.push(Problem::invalid(field, format!("{stored}: missing from spec.versions; objects may be stored in it")));
+            let (field, version) = (format!("status.storedVersions[{index}]"), stored.as_str().unwrap_or_default());
+            let why = format!(
+                "missing from spec.versions; {version} was previously a storage version, and must remain in spec.versions until a \
+                 storage migration ensures no data remains persisted in {version} and removes {version} from status.storedVersions"
+            );
+            problems.push(Problem::invalid(field, format!("{stored}: {why}")));
         }
     }
     problems

@@ -13,7 +13,8 @@ pub fn accept(definition: &Value, others: &[Value], now: &str) -> Value {
     let mut conflict = None;
     for field in ["plural", "singular", "shortNames", "kind", "listKind"] {
         match taken(&names[field], field, others) {
-            Some(name) => conflict = conflict.or(Some((field, name))),
+            // The last that is found is told.
+            Some(name) => conflict = Some((field, name)),
             None => accepted[field] = names[field].clone(),
         }
     }

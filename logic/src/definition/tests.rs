@@ -280,7 +280,7 @@ fn names_are_accepted_once() {
     });
     let refused = names::accept(&other, &[status["acceptedNames"].clone()], "now");
     assert_eq!(told(&refused), ["NamesAccepted False", "Established False"]);
-    assert_eq!(refused["conditions"][0]["reason"], "SingularConflict");
+    assert_eq!(refused["conditions"][0]["reason"], "ListKindConflict", "the last conflict is told");
     let again = json!({"spec": first["spec"], "status": status});
     assert_eq!(names::accept(&again, &[], "later"), again["status"], "nothing changes");
 }

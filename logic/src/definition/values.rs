@@ -25,6 +25,28 @@ impl Structural {
     }
 }
 
+impl Structural {
+    /// Problems of an object whose status was written: its values are held to the status' own schema, where paths in sentences begin,
+    /// its rules to all of the object, since a rule at the root may be about both.
+    pub fn status_problems(&self, object: &Value, before: &Value) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let (Some(node), Some(status)) = (self.root.properties.get("status"), object.get("status")) {
+            Visit { problems: &mut problems, quiet: false }.node(node, status, before.get("status"), &mut "status".to_owned());
+        }
+        if problems.is_empty() {
+            let mut rules = Rules::new(object);
+            check_rules(&self.root, object, Some(before), &mut String::new(), &mut rules);
+            return rules.into_problems();
+        }
+        let by_itself = |problem: Problem| {
+            let inner = problem.field.strip_prefix("status.").unwrap_or_default();
+            let detail = problem.detail.replace(&format!(": {} in body", problem.field), &format!(": {inner} in body"));
+            Problem { detail, ..problem }
+        };
+        problems.into_iter().map(by_itself).collect()
+    }
+}
+
 struct Visit<'a> {
     problems: &'a mut Vec<Problem>,
     quiet: bool,

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod core_types;
+mod index;
 pub mod keyed;
 pub mod order;
 pub mod reading;
@@ -31,6 +32,8 @@ pub enum Undone {
 pub fn carry_out(object: &mut Value, patch: &json_patch::Patch) -> Result<(), Undone> {
     let mut copied: usize = 0;
     for operation in &patch.0 {
+        let counted = index::from_the_end(object, operation);
+        let operation = counted.as_ref().unwrap_or(operation);
         if let PatchOperation::Copy(copy) = operation {
             copied += object.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len());
             if copied > COPIED_BYTES_MAX {

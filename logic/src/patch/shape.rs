@@ -46,6 +46,19 @@ struct Node {
     patch: PatchFacts,
     /// Whether there may be a plain value as well.
     may_be_plain: bool,
+    /// What a plain value here is.
+    plain: Option<Plain>,
+}
+
+/// What a plain value is, where the schema says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plain {
+    /// A number.
+    Number,
+    /// A text.
+    Text,
+    /// True or false.
+    Truth,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,8 +83,30 @@ pub struct PatchFacts {
     pub merge_key: String,
 }
 
-/// The node of plain values and of what is not described.
+/// The node of what is not described, and those of plain values.
 const ANYTHING: usize = 0;
+const PLAIN: [(usize, Plain); 3] = [(1, Plain::Number), (2, Plain::Text), (3, Plain::Truth)];
+
+/// Types that are written as text or as something else, whatever their schema says of it.
+const NOT_PLAIN: [&str; 5] = ["Quantity", "IntOrString", "Time", "MicroTime", "Duration"];
+
+fn is_plain(at: usize) -> bool {
+    at == ANYTHING || PLAIN.iter().any(|(plain, _)| *plain == at)
+}
+
+/// The node of the plain values that a schema asks for.
+fn plain(schema: &Value) -> usize {
+    let is_either = schema["x-kubernetes-int-or-string"] == true;
+    let wanted = match (schema["type"].as_str(), schema["format"].as_str()) {
+        _ if is_either => None,
+        (Some("integer" | "number"), _) => Some(Plain::Number),
+        (Some("string"), Some("int-or-string" | "byte" | "date-time")) => None,
+        (Some("string"), _) => Some(Plain::Text),
+        (Some("boolean"), _) => Some(Plain::Truth),
+        _ => None,
+    };
+    PLAIN.iter().find(|(_, plain)| Some(*plain) == wanted).map_or(ANYTHING, |(at, _)| *at)
+}
 
 /// Compiles shapes that share one set of definitions.
 #[derive(Debug)]
@@ -82,7 +117,8 @@ pub struct Compiler {
 
 impl Default for Compiler {
     fn default() -> Self {
-        Self { nodes: vec![Node::default()], named: HashMap::new() }
+        let plain = PLAIN.iter().map(|(_, plain)| Node { plain: Some(*plain), ..Node::default() });
+        Self { nodes: std::iter::once(Node::default()).chain(plain).collect(), named: HashMap::new() }
     }
 }
 
@@ -99,15 +135,18 @@ impl Compiler {
         }
         if let Some(choices) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()).filter(|_| schema["type"].is_null()) {
             let compiled: Vec<usize> = choices.iter().map(|choice| self.compile(choice, definitions)).collect();
-            let is_plain = |(choice, at): (&Value, &usize)| *at == ANYTHING && choice["type"] != "null";
-            let may_be_plain = choices.iter().zip(&compiled).any(is_plain);
-            return match compiled.into_iter().find(|at| *at != ANYTHING) {
-                Some(inner) if may_be_plain => self.push(Node { may_be_plain, ..self.nodes[inner].clone() }),
-                found => found.unwrap_or(ANYTHING),
+            let chosen: Vec<usize> =
+                choices.iter().zip(&compiled).filter(|(choice, _)| choice["type"] != "null").map(|(_, at)| *at).collect();
+            let may_be_plain = chosen.iter().any(|at| is_plain(*at));
+            return match (compiled.into_iter().find(|at| !is_plain(*at)), chosen.as_slice()) {
+                (Some(inner), _) if may_be_plain => self.push(Node { may_be_plain, ..self.nodes[inner].clone() }),
+                (Some(inner), _) => inner,
+                (None, [only]) => *only,
+                (None, _) => ANYTHING,
             };
         }
         let node = self.node(schema, definitions);
-        if node.holds == Holds::Anything { ANYTHING } else { self.push(node) }
+        if node.holds == Holds::Anything { plain(schema) } else { self.push(node) }
     }
 
     fn push(&mut self, node: Node) -> usize {
@@ -120,14 +159,17 @@ impl Compiler {
             return at;
         }
         let Some(schema) = definitions.get(name) else { return ANYTHING };
+        if NOT_PLAIN.contains(&name.rsplit('.').next().unwrap_or_default()) {
+            return ANYTHING;
+        }
         let at = self.push(Node::default());
         self.named.insert(name.to_owned(), at);
         let compiled = self.compile(schema, definitions);
-        if compiled == ANYTHING {
-            self.named.insert(name.to_owned(), ANYTHING);
+        if is_plain(compiled) {
+            self.named.insert(name.to_owned(), compiled);
         }
         self.nodes[at] = self.nodes[compiled].clone();
-        if compiled == ANYTHING { ANYTHING } else { at }
+        if is_plain(compiled) { compiled } else { at }
     }
 
     fn node(&mut self, schema: &Value, definitions: &Map<String, Value>) -> Node {
@@ -155,7 +197,7 @@ impl Compiler {
         let merges = text("x-kubernetes-patch-strategy").split(',').any(|word| word == "merge");
         let patch = PatchFacts { merges, merge_key: text("x-kubernetes-patch-merge-key").to_owned() };
         let atomic = schema["x-kubernetes-map-type"] == "atomic";
-        Node { holds, fields, additional, items, key_defaults, atomic, list, patch, may_be_plain: false }
+        Node { holds, fields, additional, items, key_defaults, atomic, list, patch, may_be_plain: false, plain: None }
     }
 
     /// The shapes compiled so far, by the positions that [`Compiler::compile`] gave.
@@ -230,6 +272,11 @@ impl<'a> Place<'a> {
     /// Whether the schema says that there is a list here, and nothing else.
     pub fn is_list(self) -> bool {
         self.node.holds == Holds::List && !self.node.may_be_plain
+    }
+
+    /// What a plain value here is, where nothing else may be here.
+    pub fn plain(self) -> Option<Plain> {
+        self.node.plain
     }
 
     /// Whether an object is one piece.

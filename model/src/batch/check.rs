@@ -32,7 +32,10 @@ pub(super) fn job_change(before: &Value, after: &Value) -> Vec<Problem> {
     let mut found: Vec<Problem> = changed.map(|field| immutable(&format!("spec.{field}"), &new[field])).collect();
     let not_started = old["suspend"] == true && before["status"]["startTime"].is_null();
     if template_to_keep(before, not_started) != template_to_keep(after, not_started) {
-        found.push(immutable("spec.template", &new["template"]));
+        // While none was started, the parts of a template are looked at by themselves.
+        let (field, value) =
+            if not_started { ("spec.template.spec", &new["template"]["spec"]) } else { ("spec.template", &new["template"]) };
+        found.push(immutable(field, value));
     }
     found.extend(pod::fields::refusals_of_change(&template(before)["spec"], &template(after)["spec"], JOB_TEMPLATE));
     found

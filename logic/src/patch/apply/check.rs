@@ -5,38 +5,78 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::fields::shown;
-use crate::patch::shape::{ListKind, Place};
+use crate::patch::shape::{ListKind, Place, Plain};
 use crate::patch::strategic::plain;
 
-/// The first thing that is wrong: an unknown field, a list or object where the other belongs, an item without its key, an item
-/// twice. The words are Kubernetes'.
+/// All that is wrong: unknown fields, values of one kind where another belongs, items without their keys, items twice. The words are
+/// Kubernetes'.
 pub fn check(place: Place<'_>, value: &Value) -> Option<String> {
-    check_at(place, value, &mut String::new())
+    let mut found = Vec::new();
+    check_at(place, value, &mut String::new(), &mut found);
+    match found.as_slice() {
+        [] => None,
+        [only] => Some(only.clone()),
+        many => Some(format!("errors:{}", many.iter().map(|one| format!("\n  {one}")).collect::<String>())),
+    }
 }
 
-fn check_at(place: Place<'_>, value: &Value, path: &mut String) -> Option<String> {
+fn check_at(place: Place<'_>, value: &Value, path: &mut String, found: &mut Vec<String>) {
+    if let Some(why) = wrong_kind(place, value) {
+        found.push(format!("{path}: {why}"));
+        return;
+    }
     match value {
-        Value::Null => None,
-        value if place.is_object() && !value.is_object() => Some(format!("{path}: expected map, got &{{{}}}", plain(value))),
-        value if place.is_list() && !value.is_array() => Some(format!("{path}: expected list, got &{{{}}}", plain(value))),
-        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
-            let length = path.len();
-            path.push('.');
-            path.push_str(name);
-            let problem = if place.is_closed() && !place.declares(name) {
-                Some(format!("{path}: field not declared in schema"))
-            } else {
-                check_at(place.field(name), value, path)
-            };
-            path.truncate(length);
-            problem
-        }),
-        Value::Array(items) => check_items(place, items, path),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let length = path.len();
+                path.push('.');
+                path.push_str(name);
+                if place.is_closed() && !place.declares(name) {
+                    found.push(format!("{path}: field not declared in schema"));
+                } else {
+                    check_at(place.field(name), value, path, found);
+                }
+                path.truncate(length);
+            }
+        }
+        Value::Array(items) => check_items(place, items, path, found),
+        _ => {}
+    }
+}
+
+/// Why a value is not of the kind that the schema has here.
+fn wrong_kind(place: Place<'_>, value: &Value) -> Option<String> {
+    if value.is_null() {
+        return None;
+    }
+    if place.is_object() && !value.is_object() {
+        return Some(format!("expected map, got &{{{}}}", plain(value)));
+    }
+    if place.is_list() && !value.is_array() {
+        return Some(format!("expected list, got &{{{}}}", plain(value)));
+    }
+    match place.plain()? {
+        Plain::Number if !value.is_number() => Some(format!("expected numeric (int or float), got {}", go_type(value))),
+        Plain::Text if !value.is_string() => Some(format!("expected string, got &{{{}}}", plain(value))),
+        Plain::Truth if !value.is_boolean() => Some(format!("expected boolean, got &{{{}}}", plain(value))),
         _ => None,
     }
 }
 
-fn check_items(place: Place<'_>, items: &[Value], path: &mut String) -> Option<String> {
+/// The type of a value in Kubernetes' code.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+fn check_items(place: Place<'_>, items: &[Value], path: &mut String, found: &mut Vec<String>) {
     let mut seen = BTreeSet::new();
     for (at, item) in items.iter().enumerate() {
         let element = place.element(item);
@@ -44,23 +84,21 @@ fn check_items(place: Place<'_>, items: &[Value], path: &mut String) -> Option<S
             let keys: Vec<String> = keys.iter().map(|key| format!("{key:?}")).collect();
             let why = "associative list with keys has an element that omits all key fields";
             let rest = "(and doesn't have default values for any key fields)";
-            return Some(format!("{path}: element {at}: {why} [{}] {rest}", keys.join(" ")));
+            found.push(format!("{path}: element {at}: {why} [{}] {rest}", keys.join(" ")));
+            continue;
         }
         let length = path.len();
         match &element {
             Some(element) if !seen.insert(element.clone()) => {
-                return Some(format!("{path}: duplicate entries for key {}", shown(element)));
+                found.push(format!("{path}: duplicate entries for key {}", shown(element)));
+                continue;
             }
             Some(element) => path.push_str(&shown(element)),
             None => path.push_str(&format!("[{at}]")),
         }
-        let problem = check_at(place.items(), item, path);
+        check_at(place.items(), item, path, found);
         path.truncate(length);
-        if problem.is_some() {
-            return problem;
-        }
     }
-    None
 }
 
 /// The paths of all objects and lists in a value that are one piece.

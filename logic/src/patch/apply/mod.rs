@@ -84,7 +84,7 @@ pub struct Write {
     /// Who writes.
     pub writer: Writer,
     /// When, in RFC 3339.
-    pub time: String,
+    pub time: Option<String>,
     /// What even an empty object of the kind has, and so belongs to nobody; null for nothing.
     pub blank: Value,
 }
@@ -143,7 +143,7 @@ fn entry_value(entry: &Entry) -> Value {
 /// Who owns what of a new object: its creator, all of it.
 pub fn created(shape: &Shape, object: &Value, write: &Write) -> Vec<Entry> {
     let fields = whole(shape.root(), object, write.part, &write.blank);
-    vec![Entry { writer: write.writer.clone(), time: Some(write.time.clone()), fields }]
+    vec![Entry { writer: write.writer.clone(), time: write.time.clone(), fields }]
 }
 
 /// Who owns what after an update: the writer has what it changed, nobody has what it removed.
@@ -155,9 +155,9 @@ pub fn updated(shape: &Shape, before: &Value, after: &Value, entries: Vec<Entry>
         match left.iter_mut().find(|entry| entry.writer == write.writer) {
             Some(entry) => {
                 entry.fields = entry.fields.union(&taken);
-                entry.time = Some(write.time.clone());
+                entry.time = write.time.clone();
             }
-            None => left.push(Entry { writer: write.writer.clone(), time: Some(write.time.clone()), fields: taken }),
+            None => left.push(Entry { writer: write.writer.clone(), time: write.time.clone(), fields: taken }),
         }
     }
     left
@@ -199,7 +199,7 @@ pub fn apply(
         return Err(conflicts);
     }
     let is_same = taken.is_empty() && changes.removed.is_empty();
-    let time = if is_same { last.and_then(|last| last.time) } else { Some(write.time.clone()) };
+    let time = if is_same { last.and_then(|last| last.time) } else { write.time.clone() };
     let mut entries = without(entries, &taken.union(&changes.removed));
     entries.push(Entry { writer: write.writer.clone(), time, fields: mine });
     entries.retain(|entry| !entry.fields.is_empty());

@@ -20,7 +20,7 @@ impl Held {
     fn apply(&self, manager: usize, wanted: &Value, force: bool) -> Option<Self> {
         let writer =
             Writer { manager: format!("m{manager}"), operation: Operation::Apply, api_version: "v1".into(), subresource: String::new() };
-        let write = Write { part: Part::ButStatus, writer, time: TIME.into(), blank: serde_json::json!({"spec": {}, "status": {}}) };
+        let write = Write { part: Part::ButStatus, writer, time: Some(TIME.into()), blank: serde_json::json!({"spec": {}, "status": {}}) };
         let applied = apply(&sample(), &self.object, wanted, self.entries.clone(), &write, force).ok()?;
         Some(Self { object: applied.object, entries: applied.entries })
     }

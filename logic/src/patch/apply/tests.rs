@@ -16,7 +16,7 @@ struct Held {
 
 fn write(manager: &str, operation: Operation, part: Part) -> Write {
     let writer = Writer { manager: manager.into(), operation, api_version: "v1".into(), subresource: String::new() };
-    Write { part, writer, time: TIME.into(), blank: json!({"spec": {}, "status": {}}) }
+    Write { part, writer, time: Some(TIME.into()), blank: json!({"spec": {}, "status": {}}) }
 }
 
 impl Held {
@@ -152,6 +152,7 @@ fn a_wrong_shape_is_named() {
     for (value, expected) in [
         (json!({"colour": "red"}), ".colour: field not declared in schema"),
         (json!({"data": ["x"]}), ".data: expected map, got &{[x]}"),
+        (json!({"data": ["x"], "colour": 1}), "errors:\n  .data: expected map, got &{[x]}\n  .colour: field not declared in schema"),
         (json!({"spec": {"containers": {"a": 1}}}), ".spec.containers: expected list, got &{map[a:1]}"),
         (
             json!({"spec": {"containers": [{"image": "x"}]}}),
@@ -168,6 +169,28 @@ fn a_wrong_shape_is_named() {
     assert_eq!(check(shape.root(), &json!({"config": {"text": "a", "reference": {"secretRef": "b"}}})), None);
     let unknown = check(shape.root(), &json!({"config": {"reference": {"other": "b"}}}));
     assert_eq!(unknown.as_deref(), Some(".config.reference.other: field not declared in schema"));
+}
+
+#[test]
+fn a_plain_value_of_another_type_is_named() {
+    let types = json!({"type": "object", "properties": {
+        "count": {"type": "integer"}, "ratio": {"type": "number", "nullable": true}, "name": {"type": "string"}, "on": {"type": "boolean"},
+        "port": {"x-kubernetes-int-or-string": true}, "when": {"type": "string", "format": "date-time"}, "size": {"$ref": "#/a/x.Quantity"},
+        "names": {"type": "array", "items": {"type": "string"}}}});
+    let mut compiler = crate::patch::shape::Compiler::default();
+    let definitions = json!({"x.Quantity": {"type": "string"}}).as_object().cloned().unwrap();
+    let root = compiler.compile(&types, &definitions);
+    let shape = compiler.finish()(root);
+    for (value, expected) in [
+        (json!({"count": 1.5, "ratio": null, "name": "a", "on": true, "port": 1, "when": 2, "size": 3, "names": ["a", null]}), None),
+        (json!({"count": "many"}), Some(".count: expected numeric (int or float), got string")),
+        (json!({"ratio": true}), Some(".ratio: expected numeric (int or float), got bool")),
+        (json!({"name": 5}), Some(".name: expected string, got &{5}")),
+        (json!({"on": "yes"}), Some(".on: expected boolean, got &{yes}")),
+        (json!({"names": ["a", 1]}), Some(".names[1]: expected string, got &{1}")),
+    ] {
+        assert_eq!(check(shape.root(), &value).as_deref(), expected, "{value}");
+    }
 }
 
 /// A small object drawn from a state, for one of two writers; the two never state the same field.
