@@ -6,6 +6,7 @@ mod contradictions;
 pub mod fields;
 mod problems;
 mod security;
+mod volumes;
 mod warnings;
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
@@ -191,7 +192,7 @@ fn default_spec(spec: &mut Value) {
             drop_nulls(container);
         }
     }
-    default_volumes(spec);
+    volumes::fill_in(spec);
     drop_nulls(spec);
 }
 
@@ -231,19 +232,6 @@ fn default_container(container: &mut Value) {
     drop_nulls(&mut container["resources"]);
     for variable in container["env"].as_array_mut().into_iter().flatten().filter(|variable| variable["valueFrom"]["fieldRef"].is_object()) {
         default_to(&mut variable["valueFrom"]["fieldRef"], "apiVersion", json!("v1"));
-    }
-}
-
-fn default_volumes(spec: &mut Value) {
-    for volume in spec["volumes"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-        if volume.values().filter(|value| value.is_object()).count() == 0 {
-            volume.insert("emptyDir".into(), json!({}));
-        }
-        for source in ["configMap", "secret", "downwardAPI", "projected"] {
-            if let Some(source) = volume.get_mut(source).filter(|source| source.is_object()) {
-                default_to(source, "defaultMode", json!(420));
-            }
-        }
     }
 }
 

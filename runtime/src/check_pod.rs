@@ -48,6 +48,15 @@ fn check_container(container: &Container, field: &str) -> Result<()> {
             return refuse(format!("{field}.env[{at}].value"), "text without NUL bytes");
         }
     }
+    for (at, mount) in container.mounts.iter().enumerate() {
+        let is_path = mount.target.starts_with('/')
+            && !mount.target.trim_matches('/').is_empty()
+            && !mount.target.contains('\0')
+            && !mount.target.split('/').any(|step| step == "..");
+        if !is_path {
+            return refuse(format!("{field}.volumeMounts[{at}].mountPath"), "an absolute path below / without '..'");
+        }
+    }
     match &container.working_dir {
         Some(dir) if !dir.starts_with('/') || dir.contains('\0') => refuse(format!("{field}.workingDir"), "an absolute path"),
         _ => Ok(()),

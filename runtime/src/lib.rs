@@ -23,6 +23,7 @@ pub mod fake;
 pub mod probe;
 #[cfg(feature = "process")]
 pub mod process;
+pub mod volumes;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -41,6 +42,7 @@ pub use log::LogOptions;
 pub use model::pod::fields::{Capabilities, Class};
 pub use probe::{Check, ProbeAnswer};
 pub use session::{ExecOptions, Input, Output, Session};
+pub use volumes::{Mount, Volumes};
 
 /// A pod as a runtime is asked to hold it: everything resolved, nothing left to look up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +105,9 @@ pub struct Container {
     /// What it reads.
     #[serde(default)]
     pub stdin: Stdin,
+    /// What it sees of volumes.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
     /// The signal that asks it to end, where that is not the one that its image names: `SIGUSR1`.
     #[serde(default)]
     pub stop_signal: Option<String>,
@@ -259,6 +264,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// What of a pod it can do. Admission refuses by the same table what this does not have; an agent publishes it on its Node.
     fn capabilities(&self) -> Capabilities {
         Capabilities::All
+    }
+
+    /// The user that files made for programs of a namespace must belong to, where that is not the server's own.
+    /// Errors: the server may not run them as another.
+    async fn owner_of_files(&self, _namespace: &str, _runs_as: RunsAs) -> Result<Option<u32>> {
+        Ok(None)
     }
 
     /// Makes a sandbox for a pod and allots its ports; starts nothing. The same pod again changes nothing.

@@ -29,6 +29,7 @@ mod session;
 mod shim_start;
 mod usage;
 mod users;
+mod view;
 
 pub mod program;
 mod shim;
@@ -123,10 +124,24 @@ impl Runtime for Process {
         Capabilities::of(Class::Process)
     }
 
+    async fn owner_of_files(&self, namespace: &str, runs_as: RunsAs) -> Result<Option<u32>> {
+        let (pods, namespace) = (self.pods.clone(), namespace.to_owned());
+        match runs_as {
+            RunsAs::Server => Ok(None),
+            RunsAs::Namespace => blocking("find the user of a namespace", move || pods.user_of(&namespace)).await?.map(Some),
+        }
+    }
+
     async fn create(&self, pod: &Pod) -> Result<PodState> {
         check(pod)?;
         if let Some(at) = pod.containers.iter().position(|container| container.command.is_empty()) {
             return refuse(format!("spec.containers[{at}].command"), "the program to run; there is no image to take it from");
+        }
+        if let Some(at) = pod.containers.iter().position(|container| !container.mounts.is_empty())
+            && !geteuid().is_root()
+        {
+            let expected = "a server that runs as root, for no other can mount volumes for programs; use an image";
+            return refuse(format!("spec.containers[{at}].volumeMounts"), expected);
         }
         loop {
             let sandbox = match self.pods.get(&pod.uid) {
@@ -250,6 +265,12 @@ impl Pods {
 
     fn get(&self, uid: &str) -> Option<Arc<Sandbox>> {
         self.all().get(uid).cloned()
+    }
+
+    /// The user of a namespace's programs. Blocks.
+    fn user_of(&self, namespace: &str) -> Result<u32> {
+        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        user_of(&self.dir, namespace)
     }
 
     /// Makes a pod, unless it is there. Blocks; done in one piece, so that a pod whose directory is there is known.

@@ -15,6 +15,7 @@ use router::builtin::{AccessLog, Builtin, Options};
 use runtime::Runtime;
 use runtime::docker::Docker;
 use runtime::process::Process;
+use runtime::volumes::disk::Disk;
 use store::Store;
 use store::embedded::{Embedded, Sealing};
 use tokio::net::TcpListener;
@@ -76,7 +77,9 @@ pub async fn assemble(settings: &Settings, store: Arc<dyn Store>, access: Access
     let docker = Docker::open(data.join("docker"), &settings.engine).await.context("cannot open the docker runtime")?;
     let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(process), Arc::new(docker)];
     let node = facts.name.clone();
-    let agent = Agent::new(client("agent"), Arc::clone(&clock), facts, runtimes, Arc::clone(&router) as Arc<dyn router::Router>);
+    let volumes = Arc::new(Disk::new(&data.join("volumes")));
+    let carries = Arc::clone(&router) as Arc<dyn router::Router>;
+    let agent = Agent::new(client("agent"), Arc::clone(&clock), facts, runtimes, carries, volumes);
     here.set(node, agent.answers());
     Ok(Parts { controllers: client("controllers"), api, clock, agent, router })
 }

@@ -29,5 +29,6 @@ mod settings;
 mod soak;
 mod systemd;
 mod usage;
+mod volumes;
 #[path = "../../../store/tests/it/without.rs"]
 mod without;

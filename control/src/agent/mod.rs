@@ -8,12 +8,14 @@ mod logs;
 mod node;
 mod pods;
 mod probed;
+mod references;
 mod routes;
 mod sandbox;
 mod stop;
 mod streams;
 mod translated;
 mod usage;
+mod volumes;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -24,7 +26,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use model::Clock;
 use router::Router;
-use runtime::Runtime;
+use runtime::{Runtime, Volumes};
 use tokio_util::sync::CancellationToken;
 
 pub use node::NodeFacts;
@@ -45,17 +47,25 @@ struct Shared {
     /// By runtime class.
     runtimes: Vec<Arc<dyn Runtime>>,
     router: Arc<dyn Router>,
+    volumes: Arc<dyn Volumes>,
     events: crate::Events,
     look: usage::Kept,
 }
 
 impl Agent {
-    /// An agent that runs Pods with `runtimes`. A Pod that names no class goes to the first that runs images when each of its
-    /// containers has one, and otherwise to the first that does not.
-    pub fn new(client: Client, clock: Arc<dyn Clock>, facts: NodeFacts, runtimes: Vec<Arc<dyn Runtime>>, router: Arc<dyn Router>) -> Self {
+    /// An agent that runs Pods with `runtimes`, their volumes in `volumes`. A Pod that names no class goes to the first runtime that
+    /// runs images when each of its containers has one, and otherwise to the first that does not.
+    pub fn new(
+        client: Client,
+        clock: Arc<dyn Clock>,
+        facts: NodeFacts,
+        runtimes: Vec<Arc<dyn Runtime>>,
+        router: Arc<dyn Router>,
+        volumes: Arc<dyn Volumes>,
+    ) -> Self {
         let events = crate::Events::new(&client, &clock, "agent");
         let look = usage::Kept::default();
-        Self { shared: Arc::new(Shared { client, clock, facts, runtimes, router, events, look }) }
+        Self { shared: Arc::new(Shared { client, clock, facts, runtimes, router, volumes, events, look }) }
     }
 
     /// Joins the node and works until `stop` is cancelled. What runs goes on running.

@@ -12,28 +12,39 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 use logic::pod::{Allocatable, Trouble, expand};
 use logic::pod_security::{Bar, Level, Mode};
+use runtime::volumes::Volume;
 use runtime::{Check, Limits, PullPolicy, RunsAs, Runtime, Stdin};
 
-use super::{Shared, confinement};
+use super::{Shared, confinement, volumes};
 
 /// What a runtime is asked to hold, or why it cannot be told.
-pub async fn wanted(shared: &Shared, pod: &Pod, runtime: &Arc<dyn Runtime>) -> Result<std::result::Result<runtime::Pod, Trouble>> {
+pub async fn wanted(
+    shared: &Shared,
+    pod: &Pod,
+    runtime: &Arc<dyn Runtime>,
+    volumes: &[Volume],
+) -> Result<std::result::Result<runtime::Pod, Trouble>> {
+    let config = |message: String| Trouble { reason: "CreateContainerConfigError".into(), message };
     let spec = pod.spec.clone().unwrap_or_default();
     // Admission judges by the runtime that a pod asks for; one that was stored before, or is here without an engine, is judged now.
     if let Some(field) = runtime.capabilities().lacking(&serde_json::to_value(&spec).unwrap_or_default()) {
         let message = format!("{field}: the runtime {} of this node cannot do this", runtime.name());
-        return Ok(Err(Trouble { reason: "CreateContainerConfigError".into(), message }));
+        return Ok(Err(config(message)));
     }
     let mut containers = Vec::new();
     for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
         let env = match environment(shared, pod, container).await? {
             Ok(env) => env,
-            Err(message) => return Ok(Err(Trouble { reason: "CreateContainerConfigError".into(), message })),
+            Err(message) => return Ok(Err(config(message))),
         };
         let known: BTreeMap<String, String> = env.iter().cloned().collect();
         let limits = match limits(container) {
             Ok(limits) => limits,
-            Err(message) => return Ok(Err(Trouble { reason: "CreateContainerConfigError".into(), message })),
+            Err(message) => return Ok(Err(config(message))),
+        };
+        let mounts = match volumes::mounts(container, volumes, &known) {
+            Ok(mounts) => mounts.iter().map(|mounted| mounted.mount(shared.volumes.as_ref())).collect(),
+            Err(message) => return Ok(Err(config(message))),
         };
         let expanded = |words: &Option<Vec<String>>| words.iter().flatten().map(|word| expand(word, &known)).collect();
         containers.push(runtime::Container {
@@ -49,6 +60,7 @@ pub async fn wanted(shared: &Shared, pod: &Pod, runtime: &Arc<dyn Runtime>) -> R
             names: confinement::names(&spec),
             has_terminal: container.tty == Some(true),
             stdin: stdin(container),
+            mounts,
             stop_signal: container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone()),
             env,
         });
@@ -59,7 +71,7 @@ pub async fn wanted(shared: &Shared, pod: &Pod, runtime: &Arc<dyn Runtime>) -> R
 }
 
 /// As whom programs of a namespace run: as the server only where that is the administrator's or says so.
-async fn runs_as(shared: &Shared, name: &str) -> Result<RunsAs> {
+pub async fn runs_as(shared: &Shared, name: &str) -> Result<RunsAs> {
     let found = Objects::<Namespace>::all(&shared.client).get(name).await?;
     let namespace = found.and_then(|namespace| serde_json::to_value(namespace).ok());
     let namespace = namespace.unwrap_or_else(|| serde_json::json!({"metadata": {"name": name}}));
@@ -117,7 +129,8 @@ fn unnamed(number: i32) -> String {
     format!("p{number}")
 }
 
-async fn environment(shared: &Shared, pod: &Pod, container: &Container) -> Result<std::result::Result<Vec<(String, String)>, String>> {
+/// The variables of a container, in their order, or why one of them cannot be told.
+pub async fn environment(shared: &Shared, pod: &Pod, container: &Container) -> Result<std::result::Result<Vec<(String, String)>, String>> {
     let mut env: Vec<(String, String)> = Vec::new();
     let namespace = pod.namespace().unwrap_or_default();
     for source in container.env_from.iter().flatten() {

@@ -1,5 +1,7 @@
 //! One Pod on this node: looks, asks `logic::pod` what follows, has the runtime do it, and writes the Pod's status.
 
+mod starting;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +13,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use kube::ResourceExt as _;
 use logic::pod::{Act, EXCEEDED, Health, Observed, Plan, ProbeKind, Probing, Seen, Trouble, patience, plan};
-use model::labels;
 use runtime::{ContainerPhase, PodState, ProbeAnswer, Runtime};
-use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::credentials::{self, Shown};
 use super::hooks::{Ended, Hooks};
-use super::translated::{seen, trouble};
+use super::translated::seen;
+use super::volumes::{self, Filling};
 use super::{Shared, drain, probed, sandbox, stop};
 use crate::controllers::BackOff;
 use crate::status::difference_of;
@@ -36,6 +36,8 @@ pub enum News {
     Gone,
     /// Something about the sandbox may have changed.
     Sandbox,
+    /// Something that its volumes or variables are filled from has changed, come or gone.
+    References,
 }
 
 /// Works until the Pod is gone.
@@ -53,6 +55,7 @@ pub async fn work(shared: Arc<Shared>, pod: Pod, news: UnboundedReceiver<News>) 
         last_words: BTreeMap::new(),
         trouble: None,
         pull_problem: String::new(),
+        filling: Filling::default(),
         unheeded: None,
         failures: 0,
         back_off: BackOff::default(),
@@ -78,6 +81,8 @@ struct Worker {
     trouble: Option<Trouble>,
     /// What was last told to be wrong with the Secrets for its registries.
     pull_problem: String,
+    /// What its volumes are filled with.
+    filling: Filling,
     /// What the status still lacked after the last write of it: the server does not keep it, so it is not sent again by itself.
     unheeded: Option<serde_json::Value>,
     /// Failures in a row, for the pause before the next try.
@@ -126,7 +131,11 @@ impl Worker {
 
     fn take(&mut self, news: News) {
         match news {
-            News::Object(pod) => self.pod = *pod,
+            News::Object(pod) => {
+                self.filling.is_old |= volumes::is_told_otherwise(&self.pod, &pod);
+                self.pod = *pod;
+            }
+            News::References => self.filling.is_old = true,
             News::Gone => self.gone = true,
             News::Sandbox => {}
         }
@@ -147,12 +156,13 @@ impl Worker {
         let Some(runtime) = self.runtime.clone() else { return self.without_runtime().await };
         let uid = self.pod.uid().unwrap_or_default();
         if self.gone {
-            return Ok(if self.remove(&runtime, &uid).await { None } else { Some(Some(RETRY)) });
+            return Ok(if self.remove(&runtime, &uid).await && self.remove_volumes(&uid).await { None } else { Some(Some(RETRY)) });
         }
         self.look(&runtime, &uid).await;
         self.has_requests = self.state.is_some() && drain::has_requests(&self.shared, &self.pod).await;
         let Plan { acts, status, wake_after } = self.plan();
-        let mut pause = wake_after;
+        let renewal = self.refill(&runtime).await?;
+        let mut pause = [wake_after, renewal].into_iter().flatten().min();
         self.tell_deadline(&status).await;
         self.write_status(&status).await?;
         if acts.iter().any(|act| matches!(act, Act::Stop { .. })) {
@@ -164,6 +174,7 @@ impl Worker {
                 Act::Create => pause = self.create(&runtime).await?,
                 Act::Start(container) => pause = self.start(&runtime, &uid, &container).await?,
                 Act::Remove => pause = if self.remove(&runtime, &uid).await { Some(Duration::ZERO) } else { Some(RETRY) },
+                Act::Forget if !self.remove_volumes(&uid).await => pause = Some(RETRY),
                 Act::Forget => {
                     self.forget().await?;
                     return Ok(None);
@@ -291,62 +302,8 @@ impl Worker {
         })
     }
 
-    async fn create(&mut self, runtime: &Arc<dyn Runtime>) -> Result<Option<Duration>> {
-        let wanted = match sandbox::wanted(&self.shared, &self.pod, runtime).await? {
-            Ok(wanted) => wanted,
-            Err(trouble) => return Ok(Some(self.failed(trouble).await)),
-        };
-        match runtime.create(&wanted).await {
-            Ok(state) => {
-                self.trouble = None;
-                self.failures = 0;
-                self.publish(&state).await?;
-                Ok(Some(Duration::ZERO))
-            }
-            Err(error) => Ok(Some(self.failed(trouble(&error, "CreateContainerError", error.to_string())).await)),
-        }
-    }
-
-    /// Writes where the Pod's ports are reached.
-    async fn publish(&mut self, state: &PodState) -> Result<()> {
-        let endpoints: BTreeMap<&str, String> =
-            state.endpoints.iter().map(|(name, address)| (name.as_str(), address.to_string())).collect();
-        let text = json!(endpoints).to_string();
-        if self.pod.annotations().get(labels::ENDPOINTS) == Some(&text) {
-            return Ok(());
-        }
-        let cause = Because::of(ACTOR, &self.pod).reason("its ports are allotted");
-        self.pod =
-            self.pods().merge(&self.pod.name_any(), &json!({"metadata": {"annotations": {labels::ENDPOINTS: text}}}), &cause).await?;
-        Ok(())
-    }
-
-    async fn start(&mut self, runtime: &Arc<dyn Runtime>, uid: &str, container: &str) -> Result<Option<Duration>> {
-        let shown = match self.container(container) {
-            Some(container) => credentials::of(&self.shared, &self.pod, container).await?,
-            None => Shown::default(),
-        };
-        if !shown.problem.is_empty() && shown.problem != self.pull_problem {
-            let message = format!("{}; images are fetched without", shown.problem);
-            self.shared.events.warning(&self.pod, "FailedToRetrieveImagePullSecret", message).await;
-            self.pull_problem.clone_from(&shown.problem);
-        }
-        match runtime.start(uid, container, &shown.credentials).await {
-            Ok(()) => {
-                self.trouble = None;
-                self.failures = 0;
-                Ok(Some(Duration::ZERO))
-            }
-            Err(error) => {
-                let message = format!("{container}: {error}{}", shown.because(&error));
-                Ok(Some(self.failed(trouble(&error, "RunContainerError", message)).await))
-            }
-        }
-    }
-
     /// Something could not be done: tells, and says how long to wait before trying again.
     async fn failed(&mut self, trouble: Trouble) -> Duration {
-        self.failures = self.failures.saturating_add(1);
         if self.trouble.as_ref() != Some(&trouble) {
             match trouble.reason.as_str() {
                 // Not a failure, and the next word for a container that is being made.
@@ -354,6 +311,12 @@ impl Worker {
                 reason => self.shared.events.warning(&self.pod, reason, trouble.message.clone()).await,
             }
         }
+        self.delayed(trouble).await
+    }
+
+    /// Something that was told could not be done: says how long to wait before trying again.
+    async fn delayed(&mut self, trouble: Trouble) -> Duration {
+        self.failures = self.failures.saturating_add(1);
         self.trouble = Some(trouble);
         let plan = self.plan();
         if let Err(error) = self.write_status(&plan.status).await {
@@ -403,15 +366,16 @@ impl Worker {
                 self.state = None;
                 true
             }
-            Err(error) => {
-                let message = format!("its sandbox could not be removed: {error}");
-                if self.problem != message {
-                    self.shared.events.warning(&self.pod, "FailedKillPod", message.clone()).await;
-                    self.problem = message;
-                }
-                false
-            }
+            Err(error) => self.not_removed(format!("its sandbox could not be removed: {error}")).await,
         }
+    }
+
+    async fn not_removed(&mut self, message: String) -> bool {
+        if self.problem != message {
+            self.shared.events.warning(&self.pod, "FailedKillPod", message.clone()).await;
+            self.problem = message;
+        }
+        false
     }
 
     async fn forget(&self) -> Result<()> {

@@ -7,4 +7,5 @@ mod garbage;
 mod images;
 mod simulation;
 mod usage;
+mod volumes;
 mod world;

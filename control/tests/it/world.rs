@@ -49,6 +49,7 @@ impl NodeConnector for Here {
 pub struct World {
     pub client: Client,
     pub runtime: runtime::fake::Fake,
+    pub volumes: runtime::volumes::fake::Fake,
     pub router: Arc<router::fake::Fake>,
     pub store: Arc<store::memory::Memory>,
     clock: Arc<dyn Clock>,
@@ -75,7 +76,8 @@ impl World {
         let now = Arc::clone(&clock);
         let runtime = runtime::fake::Fake::with_clock(move || now.now());
         let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
-        let mut world = Self { client, runtime, router: Arc::new(router::fake::Fake::new(address)), store, clock, here, running: None };
+        let (router, volumes) = (Arc::new(router::fake::Fake::new(address)), runtime::volumes::fake::Fake::default());
+        let mut world = Self { client, runtime, volumes, router, store, clock, here, running: None };
         let mut namespace = Namespace::default();
         namespace.metadata.name = Some("default".into());
         KubeApi::<Namespace>::all(world.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
@@ -102,6 +104,7 @@ impl World {
             facts,
             vec![Arc::new(self.runtime.clone())],
             Arc::clone(&self.router) as Arc<dyn router::Router>,
+            Arc::new(self.volumes.clone()),
         );
         *self.here.0.lock().unwrap() = Some(agent.answers());
         let tasks = vec![

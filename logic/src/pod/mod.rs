@@ -12,6 +12,7 @@ mod health;
 mod resource;
 mod status;
 pub mod template;
+pub mod volumes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-use super::{container, security};
+use super::{container, security, volumes};
 use crate::{Problem, ProblemKind, check_label, check_port_name};
 
-/// The sources of volumes in the order in which they are looked at: of two, the later is one too many.
-const SOURCES: [&str; 8] = ["emptyDir", "hostPath", "secret", "nfs", "persistentVolumeClaim", "configMap", "downwardAPI", "projected"];
 const PORT_RULE: &str = "must be between 1 and 65535, inclusive";
 
 /// Problems of a pod's spec wherever it stands; `field` is its path.
@@ -16,7 +14,7 @@ pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
     if spec.containers.is_empty() {
         found.push(Problem::required(format!("{field}.containers"), ""));
     }
-    volume_problems(spec, field, found);
+    volumes::problems(spec, field, found);
     security::pod_problems(spec, field, found);
     let choices = [
         ("restartPolicy", &spec.restart_policy, &["Always", "OnFailure", "Never"][..]),
@@ -30,7 +28,6 @@ pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
         let detail = format!("{seconds}: must be between 1 and 2147483647, inclusive");
         found.push(Problem::invalid(format!("{field}.activeDeadlineSeconds"), detail));
     }
-    let volumes: BTreeSet<&str> = spec.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
     let mut names = BTreeSet::new();
     let mut ports = BTreeSet::new();
     let lists = [("initContainers", spec.init_containers.as_deref().unwrap_or(&[])), ("containers", spec.containers.as_slice())];
@@ -41,7 +38,7 @@ pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
                 found.push(Problem::duplicate(format!("{field}.name"), &container.name));
             }
             container_problems(container, &field, &mut ports, found);
-            mount_problems(container, &field, &volumes, found);
+            volumes::mount_problems(container, spec, &field, found);
             container::problems(container, spec, list == "initContainers", &field, found);
             security::container_problems(container, &field, found);
         }
@@ -49,48 +46,10 @@ pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
     container::host_port_problems(spec, field, found);
 }
 
-fn not_supported(field: String, value: Option<&str>, supported: &[&str]) -> Option<Problem> {
+pub(super) fn not_supported(field: String, value: Option<&str>, supported: &[&str]) -> Option<Problem> {
     let value = value.filter(|value| !supported.contains(value))?;
     let supported: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
     Some(Problem::new(ProblemKind::NotSupported, field, format!("{value:?}: supported values: {}", supported.join(", "))))
-}
-
-/// A volume has a name of its own and one source.
-fn volume_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
-    let volumes = spec.volumes.as_deref().unwrap_or_default();
-    for (at, volume) in volumes.iter().enumerate() {
-        let name = format!("{field}.volumes[{at}].name");
-        found.extend(check_label(&volume.name).into_iter().map(|why| Problem::invalid(&name, format!("{:?}: {why}", volume.name))));
-        if volumes.iter().take(at).any(|other| other.name == volume.name) {
-            found.push(Problem::duplicate(name, &volume.name));
-        }
-        let told = serde_json::to_value(volume).unwrap_or_default();
-        let mut sources: Vec<&String> =
-            told.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != "name").collect();
-        sources.sort_by_key(|name| SOURCES.iter().position(|known| known == name));
-        let field = format!("{field}.volumes[{at}]");
-        for source in sources.iter().skip(1) {
-            let detail = "may not specify more than 1 volume type";
-            found.push(Problem::new(ProblemKind::Forbidden, format!("{field}.{source}"), detail));
-        }
-    }
-}
-
-fn mount_problems(container: &Container, field: &str, volumes: &BTreeSet<&str>, found: &mut Vec<Problem>) {
-    let mounts = || container.volume_mounts.iter().flatten();
-    for (at, mount) in mounts().enumerate() {
-        let field = format!("{field}.volumeMounts[{at}]");
-        if mount.name.is_empty() {
-            found.push(Problem::required(format!("{field}.name"), ""));
-        } else if !volumes.contains(mount.name.as_str()) {
-            found.push(Problem::new(ProblemKind::NotFound, format!("{field}.name"), format!("{:?}", mount.name)));
-        }
-        if mount.mount_path.is_empty() {
-            found.push(Problem::required(format!("{field}.mountPath"), ""));
-        } else if mounts().take(at).any(|other| other.mount_path == mount.mount_path) {
-            found.push(Problem::invalid(format!("{field}.mountPath"), format!("{:?}: must be unique", mount.mount_path)));
-        }
-    }
 }
 
 fn container_problems<'a>(container: &'a Container, field: &str, ports: &mut BTreeSet<&'a str>, found: &mut Vec<Problem>) {

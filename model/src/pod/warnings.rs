@@ -28,6 +28,14 @@ pub fn warnings(spec: &Value, field: &str) -> Vec<String> {
             found.push(format!("{field}.imagePullSecrets[{at}].name: invalid empty name \"\""));
         }
     }
+    for (at, volume) in items(&spec["volumes"]) {
+        let source = &volume["emptyDir"];
+        if !source["sizeLimit"].is_null() && source["medium"] != "Memory" {
+            found.push(format!(
+                "{field}.volumes[{at}].emptyDir.sizeLimit: has no effect without medium: Memory; what lies on the disk is not measured"
+            ));
+        }
+    }
     for list in ["initContainers", "containers"] {
         for (at, container) in items(&spec[list]) {
             container_warnings(container, &format!("{field}.{list}[{at}]"), &mut found);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding};
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount as Mounted, MountType, PortBinding};
 
 use crate::docker::records::Record;
 use crate::{Container, Rule, Stdin};
@@ -49,6 +49,7 @@ pub(super) fn body(server: &str, record: &Record, container: &Container, attempt
         labels: Some(labels(server, record, container, attempt)),
         host_config: Some(HostConfig {
             port_bindings: Some(bindings(record, container)),
+            mounts: Some(mounts(container)).filter(|mounts| !mounts.is_empty()),
             memory: container.limits.memory_bytes.map(signed),
             // The same: what may not be in memory may not be swapped out instead.
             memory_swap: container.limits.memory_bytes.map(signed),
@@ -61,6 +62,18 @@ pub(super) fn body(server: &str, record: &Record, container: &Container, attempt
         }),
         ..ContainerCreateBody::default()
     }
+}
+
+/// What the container sees of volumes. A source that is not there is an error, rather than made.
+fn mounts(container: &Container) -> Vec<Mounted> {
+    let all = container.mounts.iter().map(|mount| Mounted {
+        target: Some(mount.target.clone()),
+        source: Some(mount.source.to_string_lossy().into_owned()),
+        typ: Some(MountType::BIND),
+        read_only: Some(mount.is_read_only),
+        ..Mounted::default()
+    });
+    all.collect()
 }
 
 /// What the container may do and what it calls others.

@@ -1,9 +1,11 @@
-//! What runs between us and a program of a namespace: it gives up what is the server's, and becomes the program.
+//! What runs between us and a program that has a view of the machine of its own: it gives up what is the server's, mounts the
+//! program's volumes, and becomes the program.
 //!
 //! ```text
-//! descriptors closed ─▶ /tmp of its own ─▶ bounds ─▶ user of the namespace ─▶ no new privileges ─▶ the program
+//! descriptors closed ─▶ /tmp of its own ─▶ volumes ─▶ bounds ─▶ user of the namespace ─▶ no new privileges ─▶ the program
 //! ```
 //!
+//! A program that runs as the server, and only has volumes, has the machine's `/tmp` and neither bounds nor another user.
 //! Each step that cannot be had ends it with the reason, so that a program never runs with more than it should.
 
 use std::convert::Infallible;
@@ -16,14 +18,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, close, dup2_stdin, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
-use crate::process::records::{self, PodRecord};
+use crate::process::records::{self, PodRecord, RunRecord};
 use crate::process::shim::launch::system_words;
+use crate::process::view::{self, View};
+use crate::{Container, Mount};
 
 /// The word before what a program is confined to.
 pub(super) const WORD: &str = "--confined";
@@ -37,12 +40,18 @@ const OUT_OF_MEMORY_SCORE: &str = "500";
 /// What a program is confined to.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Confined {
-    /// Its user and group.
-    user: u32,
+    /// Its user and group; the server's own without.
+    user: Option<u32>,
     /// What it sees as its `/tmp`.
     own_dir: PathBuf,
+    /// What it sees of volumes.
+    #[serde(default)]
+    mounts: Vec<Mount>,
     /// Where it starts.
     start_in: Option<String>,
+    /// The process whose view it has too; one of its own without.
+    #[serde(default)]
+    joins: Option<i32>,
     /// What it reads, where standard input is at first a pipe to whoever waits for the reason why it could not be started.
     awaited_then: Option<PathBuf>,
 }
@@ -55,11 +64,26 @@ pub(super) struct Reason {
     pub words: String,
 }
 
-/// The words behind a shim's own that start a program in a container, where its pod is confined.
-pub(super) fn words(record: &PodRecord, dir: &Path, start_in: Option<&String>, awaited_then: Option<&Path>) -> Option<[String; 2]> {
-    let (start_in, awaited_then) = (start_in.cloned(), awaited_then.map(Path::to_owned));
-    let confined = Confined { user: record.user?, own_dir: dir.join(records::WORK), start_in, awaited_then };
-    Some([WORD.to_owned(), serde_json::to_string(&confined).ok()?])
+/// Whether a container's programs see the machine in a way of their own.
+pub(super) fn has_own_view(record: &PodRecord, container: &Container) -> bool {
+    record.user.is_some() || !container.mounts.is_empty()
+}
+
+/// The words behind a shim's own that start a program in a container, where that has a view of its own: beside the container's
+/// own program, or else as that.
+pub(super) fn words(record: &PodRecord, container: &Container, dir: &Path, awaited_then: Option<&Path>) -> Option<[String; 2]> {
+    let beside = || records::read::<RunRecord>(&records::run_file(dir, &container.name)).ok().flatten();
+    let joins = awaited_then.map_or_else(beside, |_| None).filter(|run| run.process.is_alive()).map(|run| run.process.pid);
+    let confined = Confined {
+        user: record.user,
+        own_dir: dir.join(records::WORK),
+        mounts: container.mounts.clone(),
+        start_in: container.working_dir.clone(),
+        joins,
+        awaited_then: awaited_then.map(Path::to_owned),
+    };
+    let words = || Some([WORD.to_owned(), serde_json::to_string(&confined).ok()?]);
+    has_own_view(record, container).then(words).flatten()
 }
 
 /// Becomes the program: `words` are what it is confined to, the program and its arguments. Returns only with an error.
@@ -87,9 +111,10 @@ fn begin(confined: &Confined, program: &OsString, args: &[OsString], kept: Optio
     if let Err(reason) = confine(confined, kept) {
         return reason;
     }
-    let start_in = confined.start_in.as_deref().unwrap_or(OWN_DIR);
+    let own_dir = confined.user.map_or(confined.own_dir.as_path(), |_| Path::new(OWN_DIR));
+    let start_in = confined.start_in.as_ref().map_or(own_dir, Path::new);
     if let Err(error) = std::env::set_current_dir(start_in) {
-        return Reason { code: code(&error), words: format!("working directory {start_in}: {}", system_words(&error)) };
+        return Reason { code: code(&error), words: format!("working directory {}: {}", start_in.display(), system_words(&error)) };
     }
     let error = Command::new(program).args(args).exec();
     Reason { code: code(&error), words: system_words(&error) }
@@ -100,15 +125,33 @@ fn code(error: &io::Error) -> i32 {
 }
 
 fn confine(confined: &Confined, kept: Option<&File>) -> Result<(), Reason> {
-    let step = |what: &str, done: io::Result<()>| {
-        let words = |error: io::Error| format!("it cannot be confined to its namespace: {what}: {}", system_words(&error));
-        done.map_err(|error| Reason { code: 126, words: words(error) })
-    };
     step("close what is open", close_others(FIRST_OTHER, kept.map(|file| file.as_raw_fd())))?;
+    if let Some(pid) = confined.joins {
+        step("give it the view of its container", view::join(pid))?;
+        return confined.user.map_or(Ok(()), give_up);
+    }
+    step("give it a view of its own", view::begin())?;
+    // Held, as what they lie in may be what is hidden.
+    let mut volumes = View::of(&confined.mounts).map_err(|error| Reason { code: 126, words: error.to_string() })?;
+    let Some(user) = confined.user else {
+        return volumes.mount().map_err(|error| Reason { code: 126, words: error.to_string() });
+    };
     step("give it a /tmp of its own", own_view(&confined.own_dir))?;
+    volumes.make_in(OWN_DIR, user);
+    volumes.mount().map_err(|error| Reason { code: 126, words: error.to_string() })?;
+    give_up(user)
+}
+
+fn give_up(user: u32) -> Result<(), Reason> {
     step("bound its processes", bound())?;
-    step("run it as the user of the namespace", become_user(confined.user))?;
+    step("run it as the user of the namespace", become_user(user))?;
     step("take new privileges from it", prctl::set_no_new_privs().map_err(io::Error::from))
+}
+
+/// One step, each of which must be had.
+fn step(what: &str, done: io::Result<()>) -> Result<(), Reason> {
+    let words = |error: io::Error| format!("it cannot be confined to its namespace: {what}: {}", system_words(&error));
+    done.map_err(|error| Reason { code: 126, words: words(error) })
 }
 
 /// The first descriptor that is none of the standard ones.
@@ -128,8 +171,6 @@ pub(super) fn close_others(first: i32, kept: Option<i32>) -> io::Result<()> {
 /// A view of the machine in which what others put into shared places is not seen.
 fn own_view(own_dir: &Path) -> io::Result<()> {
     const NOTHING: Option<&str> = None;
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_SLAVE, NOTHING)?;
     let shared = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     if Path::new("/dev/shm").is_dir() {
         mount(Some("shm"), "/dev/shm", Some("tmpfs"), shared, Some("mode=1777,size=64m"))?;

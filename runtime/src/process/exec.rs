@@ -77,7 +77,7 @@ pub(super) fn open(
 
 /// The words that start a program where its pod is confined, or else the program's own.
 fn confine(record: &PodRecord, container: &Container, dir: &Path, shim_command: &[String], words: &[String]) -> Vec<String> {
-    match confined::words(record, dir, container.working_dir.as_ref(), None) {
+    match confined::words(record, container, dir, None) {
         Some(before) => shim_command.iter().chain(&before).chain(words).cloned().collect(),
         None => words.to_vec(),
     }
@@ -89,7 +89,7 @@ fn prepare(record: &PodRecord, container: &Container, dir: &Path, words: &[Strin
     command.args(words.iter().skip(1)).env_clear();
     command.envs(environment::of(record, container, dir, |name| env::var(name).ok()));
     let start_in = container.working_dir.as_ref().map_or_else(|| dir.join(records::WORK), Into::into);
-    command.current_dir(if record.user.is_some() { "/".into() } else { start_in });
+    command.current_dir(if confined::has_own_view(record, container) { "/".into() } else { start_in });
     command
 }
 

@@ -25,6 +25,8 @@ mod process_deaths;
 mod process_probes;
 #[cfg(feature = "process")]
 mod process_sessions;
+#[cfg(all(feature = "process", feature = "docker"))]
+mod volumes;
 #[cfg(feature = "docker")]
 #[path = "../../../store/tests/it/without.rs"]
 mod without;

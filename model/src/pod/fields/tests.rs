@@ -110,11 +110,13 @@ fn spec_with(row: &Row, value: &Value, class: Class) -> Option<(Value, String)> 
     let key = if row.field == "*" { "example.dev/x" } else { row.field };
     let is_key = row.of.starts_with(char::is_lowercase);
     let (mut of, mut inner) = (row.of, json!({key: value}));
+    let mut is_volume = false;
     let mut path = if is_key { format!("[{key}]") } else { format!(".{key}") };
     while of != "PodSpec" {
         let above = rows().find(|above| above.into == Some(of))?;
         if of == "Volume" {
             inner["name"] = json!("v");
+            is_volume = true;
         }
         let is_list = above.field.ends_with('s') && !["limits", "requests", "resources", "os", "capabilities"].contains(&above.field)
             || ["env", "envFrom"].contains(&above.field);
@@ -127,7 +129,7 @@ fn spec_with(row: &Row, value: &Value, class: Class) -> Option<(Value, String)> 
     if row.field != "runtimeClassName" {
         inner["runtimeClassName"] = json!(class.name());
     }
-    if row.of == "Volume" {
+    if is_volume {
         inner["containers"] = json!([{"name": "c", "volumeMounts": [{"name": "v"}]}]);
     }
     Some((inner, format!("at{path}")))

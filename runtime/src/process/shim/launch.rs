@@ -43,7 +43,7 @@ pub(super) fn launch(
         reason,
         code: if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 },
     };
-    if record.user.is_some() {
+    if confined::has_own_view(record, container) {
         return launch_confined(record, container, dir, input, ours, &words);
     }
     let start_in = container.working_dir.as_ref().map_or_else(|| dir.join(records::WORK), Into::into);
@@ -81,14 +81,14 @@ fn launch_confined(
 ) -> Result<Child, NotStarted> {
     let program = words.first().map_or_else(String::new, |word| (*word).clone());
     let failed = |error: io::Error| NotStarted { program: program.clone(), reason: system_words(&error), code: 126 };
-    let before = confined::words(record, dir, container.working_dir.as_ref(), Some(input.unwrap_or(Path::new("/dev/null"))))
+    let before = confined::words(record, container, dir, Some(input.unwrap_or(Path::new("/dev/null"))))
         .ok_or_else(|| failed(io::Error::other("it has no user")))?;
     // By what runs, wherever that was moved since; with the words before the pod's directory, as `shim` of `conductor shim`.
     let mut own: Vec<_> = env::args_os().skip(1).collect();
     own.pop();
     let mut command = Command::new("/proc/self/exe");
     command.args(own).args(before).args(words).current_dir("/").process_group(0);
-    command.env_clear().envs(environment::of(record, container, dir, |_| None));
+    command.env_clear().envs(environment::of(record, container, dir, |name| env::var(name).ok()));
     let (mut reasons, waits) = io::pipe().map_err(failed)?;
     command.stdin(waits).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = spawn(&mut command, ours).map_err(failed)?;
