@@ -1,5 +1,7 @@
 //! Which node a Pod goes to, or why none takes it.
 
+mod wishes;
+
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube_core::ResourceExt as _;
 use model::labels;
@@ -19,7 +21,7 @@ pub enum Placement {
     Nowhere(String),
 }
 
-/// Chooses a node: of those that can take the Pod the one with the fewest copies of its part, then the fewest Pods.
+/// Chooses a node: of those that can take the Pod, and which it prefers, the one with the fewest copies of its part, then the fewest Pods.
 /// `pods` are all Pods there are.
 pub fn place(pod: &Pod, nodes: &[Node], pods: &[Pod]) -> Placement {
     if nodes.is_empty() {
@@ -29,7 +31,8 @@ pub fn place(pod: &Pod, nodes: &[Node], pods: &[Pod]) -> Placement {
     let on = |node: &Node| pods.iter().filter(|other| bound_to(other) == Some(node.name_any().as_str())).collect::<Vec<_>>();
     let score = |node: &Node| {
         let there = on(node);
-        (there.iter().filter(|other| is_twin(pod, other)).count(), there.len(), node.name_any())
+        let twins = there.iter().filter(|other| is_twin(pod, other)).count();
+        (wishes::reluctance(pod, node), twins, there.len(), node.name_any())
     };
     match fit.into_iter().map(|(node, _)| node).min_by_key(|node| score(node)) {
         Some(node) => Placement::Node(node.name_any()),
@@ -69,6 +72,9 @@ fn refusal(pod: &Pod, node: &Node) -> Option<String> {
     let lacking = wanted.find(|(key, value)| node.labels().get(*key) != Some(value));
     if let Some((key, value)) = lacking {
         return Some(format!("lacks the label {key}={value}"));
+    }
+    if let Some(refusal) = wishes::refusal(pod, node) {
+        return Some(refusal);
     }
     let Some(class) = spec.runtime_class_name.as_deref() else {
         let of_images = node.labels().iter().find(|(key, value)| key.starts_with(RUNTIME) && *value == RUNS_IMAGES);

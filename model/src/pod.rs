@@ -4,6 +4,7 @@ mod changes;
 mod container;
 mod contradictions;
 pub mod fields;
+mod nodes;
 mod problems;
 mod security;
 mod volumes;

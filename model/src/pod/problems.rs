@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-use super::{container, security, volumes};
+use super::{container, nodes, security, volumes};
 use crate::{Problem, ProblemKind, check_label, check_port_name};
 
 const PORT_RULE: &str = "must be between 1 and 65535, inclusive";
@@ -16,6 +16,7 @@ pub fn spec_problems(spec: &PodSpec, field: &str, found: &mut Vec<Problem>) {
     }
     volumes::problems(spec, field, found);
     security::pod_problems(spec, field, found);
+    nodes::problems(spec, field, found);
     let choices = [
         ("restartPolicy", &spec.restart_policy, &["Always", "OnFailure", "Never"][..]),
         ("dnsPolicy", &spec.dns_policy, &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]),

@@ -7,7 +7,7 @@ const ENGINE_NETWORK: &str = "each container has a network of its own, which the
 const OWN_USER: &str = "programs run as the user of the server, or as one of their namespace";
 const NO_NAMESPACES: &str = "programs share the machine with all others";
 const NO_DEVICES: &str = "nodes have no devices to give away";
-const ONLY_LABELS: &str = "nodes are chosen by nodeSelector, and copies are spread over them";
+const ONLY_LABELS: &str = "nodes are chosen by their labels, and copies are spread over them";
 const NO_TOKEN: &str = "no token of a ServiceAccount is put into containers";
 const NO_WEIGHING: &str = "pods are not weighed against each other";
 const WINDOWS: &str = "nodes run Linux";
@@ -57,7 +57,7 @@ pub(super) static ROWS: &[Row] = &[
     row("PodSpec", "shareProcessNamespace", Refused("each container sees its own processes alone"), Honoured),
     row("PodSpec", "subdomain", Refused("pods have no domain"), Refused("the host name is the machine's")),
     all("PodSpec", "terminationGracePeriodSeconds", Honoured),
-    all("PodSpec", "tolerations", Warned("taints keep no pod away from a node")),
+    holds("PodSpec", "tolerations", "Toleration"),
     holds("PodSpec", "topologySpreadConstraints", "TopologySpreadConstraint"),
     holds("PodSpec", "volumes", "Volume"),
     all("PodDNSConfig", "nameservers", Honoured),
@@ -70,8 +70,21 @@ pub(super) static ROWS: &[Row] = &[
     holds("Affinity", "nodeAffinity", "NodeAffinity"),
     holds("Affinity", "podAffinity", "PodAffinity"),
     holds("Affinity", "podAntiAffinity", "PodAntiAffinity"),
-    all("NodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", Refused(ONLY_LABELS)),
-    all("NodeAffinity", "preferredDuringSchedulingIgnoredDuringExecution", Warned(ONLY_LABELS)),
+    holds("NodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "NodeSelector"),
+    holds("NodeAffinity", "preferredDuringSchedulingIgnoredDuringExecution", "PreferredSchedulingTerm"),
+    holds("NodeSelector", "nodeSelectorTerms", "NodeSelectorTerm"),
+    holds("NodeSelectorTerm", "matchExpressions", "NodeSelectorRequirement"),
+    holds("NodeSelectorTerm", "matchFields", "NodeSelectorRequirement"),
+    all("NodeSelectorRequirement", "key", Honoured),
+    all("NodeSelectorRequirement", "operator", Honoured),
+    all("NodeSelectorRequirement", "values", Honoured),
+    holds("PreferredSchedulingTerm", "preference", "NodeSelectorTerm"),
+    all("PreferredSchedulingTerm", "weight", Honoured),
+    all("Toleration", "effect", Honoured),
+    all("Toleration", "key", Honoured),
+    all("Toleration", "operator", Honoured),
+    all("Toleration", "tolerationSeconds", Warned("a taint ends no pod that runs")),
+    all("Toleration", "value", Honoured),
     all("PodAffinity", "requiredDuringSchedulingIgnoredDuringExecution", Refused(ONLY_LABELS)),
     all("PodAffinity", "preferredDuringSchedulingIgnoredDuringExecution", Warned(ONLY_LABELS)),
     all("PodAntiAffinity", "requiredDuringSchedulingIgnoredDuringExecution", Refused(ONLY_LABELS)),
