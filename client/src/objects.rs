@@ -74,8 +74,11 @@ where
         &self.client
     }
 
-    /// An object, or `None`.
+    /// An object, or `None`. A name that no object can have, which would be read as another path, is not asked for.
     pub async fn get(&self, name: &str) -> Result<Option<K>> {
+        if !is_segment(name) {
+            return Ok(None);
+        }
         self.api.get_opt(name).await.map_err(|error| failed::<K>("read", name, error))
     }
 
@@ -149,6 +152,12 @@ where
     }
 }
 
+/// Whether a name is a path's segment as it stands.
+fn is_segment(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:@!$&'()*+,;=".contains(&byte);
+    !["", ".", ".."].contains(&name) && name.bytes().all(is_plain)
+}
+
 fn with_cause(mut change: Value, cause: &Cause) -> Value {
     change["metadata"]["annotations"][labels::CAUSE] = json!(cause.to_annotation());
     change
@@ -156,4 +165,19 @@ fn with_cause(mut change: Value, cause: &Cause) -> Value {
 
 fn failed<K: Resource<DynamicType = ()>>(verb: &str, name: &str, error: kube::Error) -> Error {
     Error::new(format!("could not {verb} {} {name}", K::kind(&())), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_segment;
+
+    #[test]
+    fn a_name_is_asked_for_only_where_it_stands_for_itself() {
+        for name in ["shop", "system:controller:a", "a.b-c_d~e", "a+b@c"] {
+            assert!(is_segment(name), "{name}");
+        }
+        for name in ["", ".", "..", "a/b", "../secrets/x", "x?dryRun=All", "x#", "%73x", "A B", "ä", "a\n"] {
+            assert!(!is_segment(name), "{name}");
+        }
+    }
 }

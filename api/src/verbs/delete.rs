@@ -10,6 +10,7 @@ use store::{Compare, Entry, Error, Transaction};
 
 use super::read::{page, respond, respond_list};
 use super::update::{is_finished, is_redefined};
+use crate::query::Query;
 use crate::serve::Call;
 use crate::status::{Result, Status};
 use crate::{addressed, admission, admit, answer, claims, conversion, object};
@@ -135,17 +136,35 @@ async fn asked(call: &Call, entry: &Entry, deletion: &Deletion) -> Result<Value>
     Ok(before)
 }
 
+/// What a query says where there is no body: the same options, but for the version.
+fn of_query(query: &Query) -> Result<Value> {
+    let mut options = json!({});
+    if let Some(seconds) = query.number("gracePeriodSeconds")? {
+        options["gracePeriodSeconds"] = json!(seconds);
+    }
+    if query.has("orphanDependents") {
+        // Whatever does not say no says yes.
+        let says_no = query.get("orphanDependents").is_some_and(|said| said == "0" || said.eq_ignore_ascii_case("false"));
+        options["orphanDependents"] = json!(!says_no);
+    }
+    if let Some(policy) = query.get("propagationPolicy") {
+        options["propagationPolicy"] = json!(policy);
+    }
+    if let Some(uid) = query.get("uid") {
+        options["preconditions"]["uid"] = json!(uid);
+    }
+    Ok(options)
+}
+
 impl Deletion {
     fn read(call: &Call) -> Result<Self> {
         let body = addressed::delete_options(call)?;
+        let dry_run = if body.is_null() { call.query.dry_run("DeleteOptions")? } else { body["dryRun"] == json!(["All"]) };
+        let body = if body.is_null() { of_query(&call.query)? } else { body };
         Self::check_options(&body)?;
-        let asked = |name: &str| {
-            let sent = body[name].as_str().map(str::to_owned);
-            if body.is_null() { call.query.get(name).map(str::to_owned) } else { sent }
-        };
-        let grace_seconds = if body.is_null() { call.query.number("gracePeriodSeconds")? } else { body["gracePeriodSeconds"].as_i64() };
-        let orphans = body["orphanDependents"].as_bool();
-        let finalizer = match (asked("propagationPolicy").as_deref(), orphans) {
+        let policy = body["propagationPolicy"].as_str().filter(|policy| !policy.is_empty());
+        let (grace_seconds, orphans) = (body["gracePeriodSeconds"].as_i64(), body["orphanDependents"].as_bool());
+        let finalizer = match (policy, orphans) {
             (Some("Orphan"), _) | (None, Some(true)) => Some("orphan"),
             (Some("Foreground"), _) => Some("foregroundDeletion"),
             (None, None) if call.kind().orphans => Some("orphan"),
@@ -156,9 +175,8 @@ impl Deletion {
                 return Err(Status::invalid_options("DeleteOptions", &[problem]));
             }
         };
-        let dry_run = if body.is_null() { call.query.dry_run("DeleteOptions")? } else { body["dryRun"] == json!(["All"]) };
         let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
-        let unsaid = call.kind().orphans && orphans.is_none() && asked("propagationPolicy").is_none();
+        let unsaid = call.kind().orphans && orphans.is_none() && policy.is_none();
         let warnings = if unsaid { vec![ORPHANS.to_owned()] } else { Vec::new() };
         Ok(Self { uid: text("uid"), version: text("resourceVersion"), grace_seconds, finalizer, dry_run, warnings })
     }

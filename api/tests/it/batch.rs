@@ -60,3 +60,35 @@ async fn events_are_one_kind_of_object_in_two_forms() {
     server.delete(&format!("{EVENTS}/old")).await.expect(200);
     assert_eq!(server.get(&format!("{CORE_EVENTS}/old")).await.refused(404, "NotFound"), "events \"old\" not found");
 }
+
+#[tokio::test]
+async fn a_deletion_may_say_in_its_query_what_it_would_in_its_body() {
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    let server = Server::start().await;
+    for (query, finalizer) in [
+        ("orphanDependents=true", "orphan"),
+        ("orphanDependents=1", "orphan"),
+        ("orphanDependents", "orphan"),
+        ("propagationPolicy=Orphan", "orphan"),
+        ("propagationPolicy=Foreground", "foregroundDeletion"),
+    ] {
+        for path in [format!("{MAPS}/a?{query}"), format!("{MAPS}?{query}")] {
+            server.post(MAPS, json!({"metadata": {"name": "a"}})).await.expect(201);
+            server.delete(&path).await.expect(200);
+            let left = server.get(&format!("{MAPS}/a")).await.expect(200).body;
+            assert_eq!(left["metadata"]["finalizers"], json!([finalizer]), "{path}");
+            server.merge(&format!("{MAPS}/a"), json!({"metadata": {"finalizers": null}})).await.expect(200);
+        }
+    }
+    server.post(MAPS, json!({"metadata": {"name": "b"}})).await.expect(201);
+    for path in [format!("{MAPS}/b?uid=other"), format!("{MAPS}?uid=other")] {
+        server.delete(&path).await.refused(409, "Conflict");
+    }
+    for query in ["orphanDependents=true&propagationPolicy=Orphan", "propagationPolicy=Never", "dryRun=Some"] {
+        server.delete(&format!("{MAPS}/b?{query}")).await.refused(422, "Invalid");
+    }
+    server.delete(&format!("{MAPS}/b?gracePeriodSeconds=x")).await.refused(400, "BadRequest");
+    let uid = server.get(&format!("{MAPS}/b")).await.expect(200).body["metadata"]["uid"].as_str().unwrap().to_owned();
+    server.delete(&format!("{MAPS}/b?uid={uid}&orphanDependents=false")).await.expect(200);
+    server.get(&format!("{MAPS}/b")).await.refused(404, "NotFound");
+}
